@@ -1,0 +1,2 @@
+//! Symbolon core.
+#![no_std]
