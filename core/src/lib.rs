@@ -1,2 +1,36 @@
-//! Symbolon core.
+//! Encrypted biometric matching for firmware and enclaves.
+//!
+//! People's templates stay encrypted while they are matched: 32 users' vectors fill one BFV
+//! ciphertext, one multiplication scores all 32, and a key holder decrypts nothing but 32 numbers,
+//! turns each into one bit and signs the batch. This crate is the part that needs no operating
+//! system: no `std`, no allocator, no CPU detection. Large values live where the caller puts them.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`cap`] | what the processor can do, as values |
+//! | [`zq`], [`zt`] | arithmetic modulo one 27-bit prime, and modulo t = 65537 |
+//! | [`ntt`] | the transforms, behind one contract for every kernel |
+//! | [`poly`], [`rns`] | polynomials modulo Q, and the ways between residues and integers |
+//! | [`sample`] | ternary, centred binomial and uniform, from the caller's generator |
+//! | [`bfv`] | keys, encryption, evaluation, decryption |
+//! | [`matching`] | quantise, place, fold, re-randomise, decide |
+//! | [`attest`] | leaves, Merkle trees, signatures, receipts |
+
+//! | [`place`] | large values in place |
 #![no_std]
+#![deny(unsafe_code)]
+
+pub mod attest;
+pub mod bfv;
+pub mod cap;
+pub mod error;
+pub mod matching;
+pub mod ntt;
+pub mod place;
+pub mod poly;
+pub mod rns;
+pub mod sample;
+pub mod zq;
+pub mod zt;
+
+pub use error::Error;

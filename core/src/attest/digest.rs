@@ -1,0 +1,112 @@
+//! Domain-separated hashing: SHA3-256 for everything small, SHA-256 for ciphertexts.
+//!
+//! Every hash input begins with one length byte and an ASCII [`Domain`], so that no two uses of a
+//! hash function ever see the same input. Fields of fixed size follow as they are; a field of
+//! variable length is preceded by its length in bytes as a 64-bit little-endian integer, so that
+//! the input determines the fields.
+
+use sha2::Sha256;
+use sha3::{Digest as _, Sha3_256};
+use zeroize::ZeroizeOnDrop;
+
+/// A SHA3-256 (FIPS 202) or SHA-256 (FIPS 180-4) output.
+pub type Digest = [u8; 32];
+
+/// The purpose of a hash or of a signature, for instance `symbolon/leaf/v1`.
+///
+/// Changing what is hashed under a domain means a new version number at its end. As a signature's
+/// context string (FIPS 204, section 5.2) the domain stands without its length byte, which
+/// FIPS 204 adds itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Domain(&'static str);
+
+impl Domain {
+    /// A [`Leaf`](super::Leaf) as a leaf of the Merkle tree.
+    pub(super) const LEAF: Self = Self::new("symbolon/leaf/v1");
+    /// An inner node of the Merkle tree.
+    pub(super) const NODE: Self = Self::new("symbolon/node/v1");
+    /// [`commit`] to a claimed identity: [`Leaf::identity`](super::Leaf::identity).
+    pub const IDENTITY: Self = Self::new("symbolon/identity/v1");
+    /// [`bulk`] digest of a probe ciphertext: [`Leaf::probe`](super::Leaf::probe).
+    pub const PROBE: Self = Self::new("symbolon/probe/v1");
+    /// [`commit`] to a template: [`Leaf::template`](super::Leaf::template).
+    pub const TEMPLATE: Self = Self::new("symbolon/template/v1");
+    /// [`commit`] to a re-randomisation seed: [`Leaf::blind`](super::Leaf::blind).
+    pub const BLIND: Self = Self::new("symbolon/blind/v1");
+    /// [`bulk`] digest of what the custodian decrypted:
+    /// [`Statement::result`](super::Statement::result).
+    pub const RESULT: Self = Self::new("symbolon/result/v1");
+
+    /// A domain of 1 to 255 ASCII characters.
+    ///
+    /// # Panics
+    /// If `name` is anything else. Evaluated in a `const`, a bad name does not compile.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        assert!(name.is_ascii() && !name.is_empty() && name.len() <= u8::MAX as usize);
+        Self(name)
+    }
+
+    /// The name's ASCII bytes: 1 to 255.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'static [u8] {
+        self.0.as_bytes()
+    }
+
+    /// A hasher that has absorbed the length byte and the name.
+    pub(super) fn hasher<H: sha3::Digest>(self) -> H {
+        // `new` bounds the length by 255.
+        H::new().chain_update([self.0.len() as u8]).chain_update(self.0)
+    }
+}
+
+// `commit` says so. Does not compile if the crate's zeroisation is switched off.
+const _: () = {
+    const fn zeroised<T: ZeroizeOnDrop>() {}
+    zeroised::<Sha3_256>();
+};
+
+/// SHA3-256 of `fields`, each preceded by its length: other boundaries give another digest.
+///
+/// For public or high-entropy data; what could be guessed needs [`commit`].
+#[must_use]
+pub fn hash(domain: Domain, fields: &[&[u8]]) -> Digest {
+    let mut hasher: Sha3_256 = domain.hasher();
+    for field in fields {
+        hasher.update((field.len() as u64).to_le_bytes());
+        hasher.update(field);
+    }
+    hasher.finalize().into()
+}
+
+/// Hiding and binding commitment to `data`: SHA3-256 of domain, `salt` and length-prefixed `data`.
+///
+/// A bare hash of a template or of an identity could be confirmed by guessing; 32 secret, uniformly
+/// random bytes of salt, used for this one commitment, prevent it. It is opened by showing salt and
+/// data. The hasher's state, which has held both, is zeroised. To commit to something large, commit
+/// to its [`bulk`] digest.
+#[must_use]
+pub fn commit(domain: Domain, salt: &[u8; 32], data: &[u8]) -> Digest {
+    let mut hasher: Sha3_256 = domain.hasher();
+    hasher.update(salt);
+    hasher.update((data.len() as u64).to_le_bytes());
+    hasher.update(data);
+    hasher.finalize().into()
+}
+
+/// SHA-256 of one large public object, of which `chunks` are the pieces in order: the total length,
+/// then the pieces without their boundaries, so that sender and receiver may cut differently.
+///
+/// Ciphertexts, 55 to 83 KB a batch, are hashed with SHA-256 because SHA-NI and the Arm
+/// cryptography extension make it some eight times as fast as SHA3-256 (0.55 against 4.5 us/KB).
+/// It is no MAC, and as such it would be open to length extension: never hash a secret key with it.
+#[must_use]
+pub fn bulk(domain: Domain, chunks: &[&[u8]]) -> Digest {
+    let total = chunks.iter().fold(0_u64, |sum, chunk| sum.saturating_add(chunk.len() as u64));
+    let mut hasher: Sha256 = domain.hasher();
+    hasher.update(total.to_le_bytes());
+    for chunk in chunks {
+        hasher.update(chunk);
+    }
+    hasher.finalize().into()
+}

@@ -1,0 +1,38 @@
+//! Decryption in full: every coefficient of the message.
+
+use super::encode::Plaintext;
+use super::encrypt::Ciphertext;
+use super::keys::SecretKey;
+use crate::ntt::{Kernels, N};
+use crate::place::retag;
+use crate::poly::{Coeff, Eval, Poly};
+use crate::rns::Rns;
+use zeroize::Zeroize;
+
+impl<const L: usize> SecretKey<L> {
+    /// m = round(t (c0 + c1 s) / Q) mod t. `scratch` holds the phase on the way, zeros afterwards.
+    ///
+    /// Right where the noise is below Q/2t (1 - 2^-17); what lies beyond decrypts to something else
+    /// without a sign. BFV has no integrity: see SECURITY.md before decrypting for others.
+    pub fn decrypt(
+        &self,
+        k: &Kernels,
+        ciphertext: &Ciphertext<L>,
+        out: &mut Plaintext,
+        scratch: &mut Poly<L, Coeff>,
+    ) {
+        self.phase(k, ciphertext, scratch);
+        for i in 0..N {
+            out.coeffs[i] = Rns::<L>::round_to_plain(scratch.limbs.each_ref().map(|limb| limb[i]));
+        }
+        scratch.zeroize();
+    }
+
+    /// c0 + c1 s, as coefficients.
+    pub(crate) fn phase(&self, k: &Kernels, ciphertext: &Ciphertext<L>, out: &mut Poly<L, Coeff>) {
+        let w = retag::<L, Coeff, Eval>(out);
+        w.set_product(k, &ciphertext.c1, &self.s);
+        w.add_assign(k, &ciphertext.c0);
+        w.inverse(k);
+    }
+}

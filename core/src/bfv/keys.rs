@@ -1,0 +1,106 @@
+//! Keys. Everything is derived from one 32-byte seed, which is what a custodian stores.
+
+use crate::attest::Domain;
+use crate::ntt::Kernels;
+use crate::place::retag;
+use crate::poly::{Coeff, Eval, Mont, Poly};
+use crate::rns::Rns;
+use crate::sample;
+use bytemuck::Zeroable;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+const SECRET: Domain = Domain::new("symbolon/bfv-secret/v1");
+const ERROR: Domain = Domain::new("symbolon/bfv-key-error/v1");
+const PUBLIC: Domain = Domain::new("symbolon/bfv-public/v1");
+const PUBLIC_SEED: Domain = Domain::new("symbolon/bfv-public-seed/v1");
+
+/// The secret key s: uniform ternary, in evaluation form. Zeroised on drop; no Debug, no Clone.
+#[derive(Zeroable, Zeroize, ZeroizeOnDrop)]
+#[repr(C)]
+pub struct SecretKey<const L: usize> {
+    pub(crate) s: Poly<L, Mont>,
+}
+
+impl<const L: usize> SecretKey<L> {
+    /// All zero, for statics: not a key until [`generate`] has filled it.
+    pub const ZERO: Self = Self { s: Poly::ZERO };
+}
+
+/// The public key (p0, p1) = (-(a s + e), a), both in evaluation form; a is expanded from `seed`.
+#[derive(Zeroable)]
+#[repr(C)]
+pub struct PublicKey<const L: usize> {
+    pub(crate) p0: Poly<L, Mont>,
+    pub(crate) p1: Poly<L, Mont>,
+    pub(crate) seed: [u8; 32],
+}
+
+impl<const L: usize> PublicKey<L> {
+    /// All zero, for statics: not a key until [`generate`] or a decoder has filled it.
+    pub const ZERO: Self = Self { p0: Poly::ZERO, p1: Poly::ZERO, seed: [0; 32] };
+
+    /// Fills p1 from the seed.
+    pub(crate) fn expand(&mut self, k: &Kernels) {
+        let a = retag::<L, Mont, Eval>(&mut self.p1);
+        sample::uniform(&mut sample::stream(PUBLIC, &self.seed), a);
+        a.to_mont(k);
+    }
+}
+
+/// The largest squared norms of a key that is accepted: the mean plus six standard deviations
+/// (s: mean 2N/3, variance 2N/9; e: mean 10.5 N, variance of a square below 2 * 10.5^2). The noise
+/// bounds of matching rest on them.
+const MAX_SECRET_NORM: u64 = 2_912;
+const MAX_ERROR_NORM: u64 = 48_710;
+
+/// Derives a key pair from `seed`, in place. `scratch` is left holding zeros.
+///
+/// The same seed always gives the same keys. One seed in 10^8 gives norms above six sigma at the
+/// first try; the derivation then goes on with its keystream, so that no seed fails.
+pub fn generate<const L: usize>(
+    k: &Kernels,
+    seed: &[u8; 32],
+    secret: &mut SecretKey<L>,
+    public: &mut PublicKey<L>,
+    scratch: &mut Poly<L, Coeff>,
+) {
+    public.seed = crate::attest::hash(PUBLIC_SEED, &[seed]);
+    public.expand(k);
+
+    let mut rng = sample::stream(SECRET, seed);
+    let s = retag::<L, Mont, Coeff>(&mut secret.s);
+    loop {
+        sample::ternary(&mut rng, s);
+        if norm(s) <= MAX_SECRET_NORM {
+            break;
+        }
+    }
+    s.forward(k).to_mont(k);
+
+    let mut rng = sample::stream(ERROR, seed);
+    loop {
+        sample::noise(&mut rng, scratch);
+        if norm(scratch) <= MAX_ERROR_NORM {
+            break;
+        }
+    }
+    let e = scratch.forward(k);
+    // p0 = -(a s + e): a is p1 without its 2^32, which the product with s would take off, so one
+    // product of two multiplicands gives a s as a multiplicand; e becomes one too.
+    let e = e.to_mont(k);
+    let p0 = retag::<L, Mont, Eval>(&mut public.p0);
+    p0.set_product(k, retag(&mut public.p1), &secret.s);
+    p0.add_assign(k, retag(e));
+    p0.negate(k);
+    scratch.zeroize();
+}
+
+/// The squared norm of a small polynomial.
+fn norm<const L: usize>(poly: &Poly<L, Coeff>) -> u64 {
+    let p = Rns::<L>::PRIMES[0];
+    let square = |&x: &u32| {
+        let x = i64::from(p.centre(x));
+        (x * x) as u64
+    };
+    poly.limbs.iter().take(1).flatten().map(square).sum()
+}

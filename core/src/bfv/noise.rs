@@ -1,0 +1,105 @@
+//! Noise, measured with the secret key, and the bounds it is held against.
+//!
+//! Behind the feature `hazmat`: whoever is shown noise, or a score, is given an oracle for the
+//! secret key. For tests and parameter studies only.
+//!
+//! The bounds are six standard deviations over the randomness of keys and encryption, for honest
+//! inputs. With variance V = 10.5 of the noise, 2/3 of the secret and N = 4096:
+//!
+//! | what | variance of a coefficient |
+//! |---|---|
+//! | fresh, secret key | V (never above 21) |
+//! | fresh, public key | V (4 N / 3 + 1): e u, e1 s and e0 |
+//! | times a plaintext whose coefficients are uniform mod t | N t^2 / 12 times as much |
+//! | folded, low end | t^2 times (product + fresh public key), and the flood, Q / 16 at most |
+
+use super::encode::Plaintext;
+use super::encrypt::Ciphertext;
+use super::keys::SecretKey;
+use crate::matching::{Blind, Folded, Layout, MAX_USERS};
+use crate::ntt::{Kernels, N};
+use crate::poly::{Coeff, Poly};
+use crate::rns::Rns;
+use crate::zt::T;
+
+const fn six_sigma(variance: u128) -> u128 {
+    // Rounded up: isqrt rounds down.
+    6 * (variance.isqrt() + 1)
+}
+
+/// Variance of a fresh public-key encryption's noise: 10.5 (4 N / 3 + 1), rounded up.
+const FRESH_VARIANCE: u128 = (21 * (4 * N as u128 + 3)).div_ceil(6);
+
+/// The bound for a fresh public-key encryption.
+pub const FRESH_PUBLIC: u128 = six_sigma(FRESH_VARIANCE);
+
+/// The bound for a fresh secret-key encryption: the distribution's own.
+pub const FRESH_SECRET: u128 = 21;
+
+/// The bound after a fresh public-key encryption is multiplied by a plaintext with coefficients
+/// uniform mod t (as encoded templates are). One more for the message's own rounding.
+pub const PRODUCT: u128 =
+    six_sigma((FRESH_VARIANCE + 1) * N as u128 * (T as u128 * T as u128 / 12));
+
+/// The bound on a folded batch's low-end values.
+#[must_use]
+pub const fn folded<const L: usize>() -> u128 {
+    T as u128 * (PRODUCT + FRESH_PUBLIC + Blind::<L>::FLOOD as u128 + 1)
+}
+
+const _: () = {
+    assert!(folded::<2>() < Rns::<2>::REFUSE as u128, "honest Q54 batches would be refused");
+    assert!(folded::<3>() < Rns::<3>::REFUSE as u128, "honest Q81 batches would be refused");
+    assert!(PRODUCT + FRESH_PUBLIC < Rns::<2>::Q / (2 * T as u128), "the mask path needs Q/2t");
+};
+
+/// The largest |c0 + c1 s - round(Q m / t)| over all coefficients.
+pub fn measure<const L: usize>(
+    k: &Kernels,
+    key: &SecretKey<L>,
+    ciphertext: &Ciphertext<L>,
+    message: &Plaintext,
+    scratch: &mut Poly<L, Coeff>,
+) -> u128 {
+    key.phase(k, ciphertext, scratch);
+    let mut largest = 0;
+    for i in 0..N {
+        let w = Rns::<L>::lift(scratch.limbs.each_ref().map(|limb| limb[i]));
+        let scaled =
+            (Rns::<L>::Q * u128::from(message.coeffs[i]) + u128::from(T / 2)) / u128::from(T);
+        let noise = (w - scaled as i128).rem_euclid(Rns::<L>::Q as i128) as u128;
+        largest = largest.max(noise.min(Rns::<L>::Q - noise));
+    }
+    largest
+}
+
+/// The low-end values of a folded batch: zero beyond its users.
+pub fn folded_values<const L: usize>(
+    k: &Kernels,
+    key: &SecretKey<L>,
+    folded: &Folded<L>,
+) -> [i128; MAX_USERS] {
+    key.low_end(k, folded)
+}
+
+/// The scores of a folded batch, and whether it would be refused.
+pub fn folded_scores<const L: usize>(
+    k: &Kernels,
+    key: &SecretKey<L>,
+    folded: &Folded<L>,
+) -> ([i32; MAX_USERS], bool) {
+    let scores = key.scores(k, folded);
+    (scores.scores, scores.refused != 0)
+}
+
+/// The scores of a masked batch.
+pub fn masked_scores<const L: usize>(
+    k: &Kernels,
+    key: &SecretKey<L>,
+    layout: Layout,
+    masked: &Ciphertext<L>,
+    plain: &mut Plaintext,
+    scratch: &mut Poly<L, Coeff>,
+) -> [i32; MAX_USERS] {
+    key.masked_scores(k, layout, masked, plain, scratch).scores
+}

@@ -1,0 +1,58 @@
+//! The parameter sets, and what holds them together.
+//!
+//! Both have N = 4096, t = 65537, a uniform ternary secret and centred binomial noise of parameter
+//! 21 (sigma 3.24). A set is named by its number of 27-bit limbs, so `PublicKey<Q54>` is a key with
+//! two limbs. The special prime of key switching counts into the modulus an attacker sees, so
+//! security is bought per total modulus. The lattice estimator (MATZOV cost model, classical /
+//! ChaLoy21, quantum) says for N = 4096:
+//!
+//! | log2 of the total modulus | classical bits | quantum bits |
+//! |---|---|---|
+//! | 54 (Q54) | 260 | 210 |
+//! | 81 (Q81) | 172 | 127 |
+//! | 106 (the limit here) | 129 | 87 |
+//! | 109 (the Homomorphic Encryption Standard's old limit) | 126 | 84 |
+
+use crate::ntt::N;
+use crate::rns::Rns;
+use crate::zt::T;
+
+/// Two limbs: 54 bits. For one product with a plaintext.
+pub const Q54: usize = 2;
+
+/// Three limbs: 81 bits. For the same with room for noise flooding.
+pub const Q81: usize = 3;
+
+/// No total modulus, special prime included, may exceed this many bits.
+pub const MAX_MODULUS_BITS: u32 = 106;
+
+/// What is left for a special prime beside each set.
+pub const SPECIAL_PRIME_BITS: u32 = 25;
+
+/// The parameter set's id on the wire: its number of limbs.
+#[must_use]
+pub const fn id<const L: usize>() -> u8 {
+    assert!(L == Q54 || L == Q81);
+    L as u8
+}
+
+/// A parameter set's name.
+#[must_use]
+pub const fn name<const L: usize>() -> &'static str {
+    match L {
+        Q54 => "Q54",
+        _ => "Q81",
+    }
+}
+
+const fn bits(x: u128) -> u32 {
+    u128::BITS - x.leading_zeros()
+}
+
+const _: () = {
+    assert!(N == 4096 && T == 65_537, "the security table above is for these");
+    // The primality of q_i, q_i = 1 mod 2N and t = 1 mod 2N are asserted where the tables are made.
+    assert!(bits(Rns::<Q54>::Q) == 54 && bits(Rns::<Q81>::Q) == 81);
+    assert!(bits(Rns::<Q81>::Q) + SPECIAL_PRIME_BITS <= MAX_MODULUS_BITS);
+    assert!(bits(Rns::<Q54>::Q) + SPECIAL_PRIME_BITS <= MAX_MODULUS_BITS);
+};
