@@ -16,6 +16,7 @@
 //! | [`matching`] | quantise, place, fold, re-randomise, decide |
 //! | [`attest`] | leaves, Merkle trees, signatures, receipts |
 
+//! | [`wire`] | canonical, versioned bytes |
 //! | [`place`] | large values in place |
 #![no_std]
 #![deny(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod place;
 pub mod poly;
 pub mod rns;
 pub mod sample;
+pub mod wire;
 pub mod zq;
 pub mod zt;
 

@@ -159,7 +159,7 @@ const _: () = {
     assert!(3 * ((1 << 27) * (Rns::<3>::T_OVER_Q[2] as u128 + 1)) + (1 << FRACTION) < 1 << 64);
     let mut i = 0;
     while i < 3 {
-        assert!((PRIMES[i].q() - 1) % (2 * N as u32) == 0);
+        assert!((PRIMES[i].q() - 1).is_multiple_of(2 * N as u32));
         i += 1;
     }
 };

@@ -232,12 +232,12 @@ impl Prime {
 /// Trial division: for constants only.
 #[must_use]
 pub const fn is_prime(n: u32) -> bool {
-    if n < 2 || (n > 2 && n % 2 == 0) {
+    if n < 2 || (n > 2 && n.is_multiple_of(2)) {
         return false;
     }
     let mut d = 3u64;
     while d * d <= n as u64 {
-        if n as u64 % d == 0 {
+        if (n as u64).is_multiple_of(d) {
             return false;
         }
         d += 2;

@@ -555,7 +555,7 @@ fn receipt_known_answer() {
     receipt.verify(&PAIR.verifying).unwrap();
     assert_eq!(
         sha3(&[&encode(&receipt)])[..],
-        *unhex("0000000000000000000000000000000000000000000000000000000000000000")
+        *unhex("d6b0f32e49dad90dc20a42bbd34fd699889b4f366fd2e889651522f4ec7d2971")
     );
 }
 

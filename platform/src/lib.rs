@@ -1,1 +1,7 @@
-//! Symbolon platform.
+//! What Symbolon asks of an operating system, and nothing more: which instructions may run, random
+//! bytes, and the time. Knows nothing of matching.
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod cpu;
+pub mod entropy;

@@ -40,7 +40,7 @@ const _: () = {
         assert!((2 << INVERSE_STRIDE) * q <= 1 << 32, "the lazy inverse transform overflows");
         i += 1;
     }
-    assert!(super::LOG_N % INVERSE_STRIDE == 0, "the last layer must be one that reduces");
+    assert!(super::LOG_N.is_multiple_of(INVERSE_STRIDE), "the last layer must be one that reduces");
 };
 
 /// The largest transform that [`Kernels::forward_small`] and its inverse do: users in a batch.

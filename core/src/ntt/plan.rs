@@ -33,7 +33,7 @@ impl Plan {
     /// Unless `psi` is a primitive 2N-th root of unity mod the prime.
     const fn new(q: u32, psi: u32) -> Self {
         let prime = Prime::new(q);
-        assert!((q - 1) % (2 * N as u32) == 0, "no 2N-th root of unity");
+        assert!((q - 1).is_multiple_of(2 * N as u32), "no 2N-th root of unity");
         assert!(prime.pow(psi, N as u64) == q - 1, "psi^N must be -1");
         let psi_shoup = prime.shoup(psi);
         let mut w = [0; N];
@@ -61,9 +61,7 @@ impl Plan {
 
 /// The limbs' primes, the three largest below 2^27 that are 1 mod 8192, each with a primitive
 /// 2N-th root of unity (the smallest generator's power that is one).
-pub static PLANS: [Plan; 3] = PLAN_VALUES;
-
-const PLAN_VALUES: [Plan; 3] = [
+pub static PLANS: [Plan; 3] = [
     Plan::new(134_176_769, 51_707_741),
     Plan::new(134_111_233, 133_095_912),
     Plan::new(134_012_929, 89_697_661),
@@ -71,7 +69,7 @@ const PLAN_VALUES: [Plan; 3] = [
 
 /// The primes alone, for constants.
 pub(crate) const PRIMES: [Prime; 3] =
-    [PLAN_VALUES[0].prime, PLAN_VALUES[1].prime, PLAN_VALUES[2].prime];
+    [PLANS[0].prime, PLANS[1].prime, PLANS[2].prime];
 
 /// Twiddles of the transform mod t, laid out like [`Plan`]'s, centred.
 #[repr(C, align(64))]
@@ -83,7 +81,7 @@ pub(crate) struct PlainPlan {
 const PLAIN_PSI: u32 = 6_561;
 
 pub(crate) static PLAIN: PlainPlan = {
-    assert!((zt::T - 1) % (2 * N as u32) == 0, "t = 1 mod 2N: a plaintext needs N slots");
+    assert!((zt::T - 1).is_multiple_of(2 * N as u32), "t = 1 mod 2N: a plaintext needs N slots");
     assert!(zt::pow(PLAIN_PSI, N as u32) == zt::T - 1, "psi^N must be -1 mod t");
     let mut w = [0; N];
     let mut power = 1u32;

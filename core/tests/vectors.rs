@@ -1,0 +1,181 @@
+//! Golden vectors: the bytes of every wire format, made from fixed seeds, must never change.
+//!
+//! `SYMBOLON_BLESS=1` writes them anew (`cargo xtask vectors --bless`): a change of format, which
+//! takes a new version number.
+
+use bytemuck::Zeroable;
+use chacha20::ChaCha20Rng;
+use proptest::prelude::*;
+use rand_core::SeedableRng;
+use std::path::PathBuf;
+use symbolon_core::attest::{Domain, bulk};
+use symbolon_core::bfv::{
+    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, encrypt, generate,
+};
+use symbolon_core::cap::Scalar;
+use symbolon_core::matching::{Blind, Folded, Layout, fold};
+use symbolon_core::ntt::Kernels;
+use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::wire::{Wire, WireError};
+
+fn zero<T: Zeroable>() -> Box<T> {
+    bytemuck::zeroed_box()
+}
+
+fn encoded<T: Wire>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![0; T::SIZE];
+    value.encode(&mut bytes).unwrap();
+    bytes
+}
+
+/// One of each kind, as bytes.
+fn samples<const L: usize>() -> [(&'static str, Vec<u8>); 4] {
+    let k = Kernels::scalar(Scalar);
+    let mut rng = ChaCha20Rng::from_seed([1; 32]);
+    let (mut sk, mut pk) = (zero::<SecretKey<L>>(), zero::<PublicKey<L>>());
+    let (mut plain, mut scratch) = (zero::<Plaintext>(), zero::<Poly<L, Coeff>>());
+    generate(k, &[2; 32], &mut sk, &mut pk, &mut scratch);
+
+    let layout = Layout::D256;
+    let vectors: Vec<Vec<i16>> =
+        (0..16i16).map(|u| (0..256).map(|i| (u + i) % 19 - 9).collect()).collect();
+    let slices = || vectors.iter().map(Vec::as_slice);
+    layout.encode_probes(k, slices(), &mut plain).unwrap();
+    let mut seeded = zero::<SeededCiphertext<L>>();
+    sk.encrypt(k, &plain, &mut rng, &mut seeded, &mut scratch);
+    let mut ciphertext = zero::<Ciphertext<L>>();
+    encrypt(k, &pk, &plain, &mut rng, &mut ciphertext, &mut scratch);
+
+    let mut blind = zero::<Blind<L>>();
+    blind.prepare(k, &pk, layout, &[3; 32], &mut scratch);
+    let mut poly = zero::<Poly<L, Coeff>>();
+    let templates = layout.encode_templates(k, slices(), &mut plain, &mut poly).unwrap();
+    let folded = fold(k, &ciphertext, templates, &mut blind).unwrap();
+    [
+        ("public-key", encoded(&*pk)),
+        ("ciphertext", encoded(&*ciphertext)),
+        ("seeded-ciphertext", encoded(&*seeded)),
+        ("folded", encoded(folded)),
+    ]
+}
+
+fn vectors_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+}
+
+/// The digests of all encodings, a line each, are committed; one object is committed whole.
+#[test]
+fn golden() {
+    let mut lines = String::new();
+    let sets = [("q54", samples::<Q54>()), ("q81", samples::<Q81>())];
+    for (set, objects) in &sets {
+        for (name, bytes) in objects {
+            let digest = bulk(Domain::RESULT, &[bytes]);
+            let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+            lines += &format!("{set}/{name} {} {hex}\n", bytes.len());
+        }
+    }
+    let whole = &sets[0].1[3].1;
+    let (list, file) = (vectors_dir().join("wire-v1.txt"), vectors_dir().join("folded-q54-v1.bin"));
+    if std::env::var_os("SYMBOLON_BLESS").is_some() {
+        std::fs::create_dir_all(vectors_dir()).unwrap();
+        std::fs::write(&list, &lines).unwrap();
+        std::fs::write(&file, whole).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(list).unwrap(), lines);
+    assert!(std::fs::read(file).unwrap() == *whole);
+}
+
+fn round_trip<T: Wire + Zeroable>(bytes: &[u8]) {
+    let mut value = zero::<T>();
+    value.decode(bytes).unwrap();
+    assert!(encoded(&*value) == bytes);
+}
+
+fn refuses<T: Wire + Zeroable>(bytes: &[u8], error: WireError) {
+    let mut value = zero::<T>();
+    assert_eq!(value.decode(bytes), Err(error));
+    assert!(encoded(&*value)[8..].iter().all(|&b| b == 0), "what is refused leaves zero behind");
+}
+
+#[test]
+fn every_kind_round_trips_and_refuses() {
+    let [key, ciphertext, seeded, folded] = samples::<Q54>().map(|(_, bytes)| bytes);
+    round_trip::<PublicKey<Q54>>(&key);
+    round_trip::<Ciphertext<Q54>>(&ciphertext);
+    round_trip::<SeededCiphertext<Q54>>(&seeded);
+    round_trip::<Folded<Q54>>(&folded);
+    let [key81, ciphertext81, seeded81, folded81] = samples::<Q81>().map(|(_, bytes)| bytes);
+    round_trip::<PublicKey<Q81>>(&key81);
+    round_trip::<Ciphertext<Q81>>(&ciphertext81);
+    round_trip::<SeededCiphertext<Q81>>(&seeded81);
+    round_trip::<Folded<Q81>>(&folded81);
+
+    type C = Ciphertext<Q54>;
+    refuses::<C>(&key, WireError::Kind(1));
+    refuses::<C>(&ciphertext81, WireError::Parameters(3));
+    let length = |actual| WireError::Length { expected: C::SIZE, actual };
+    refuses::<C>(&ciphertext[..7], length(7));
+    refuses::<C>(&ciphertext[..C::SIZE - 1], length(C::SIZE - 1));
+    refuses::<C>(&[&ciphertext[..], &[0]].concat(), length(C::SIZE + 1));
+    let broken = |at: usize, byte: u8| {
+        let mut bytes = ciphertext.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    refuses::<C>(&broken(0, 0), WireError::Magic);
+    refuses::<C>(&broken(4, 2), WireError::Version(2));
+    refuses::<C>(&broken(7, 1), WireError::Layout(1));
+
+    // Word 5 of limb 2 (the second polynomial's first) set to its prime, then to all ones.
+    for word in [134_176_769u128, (1 << 27) - 1] {
+        let mut bytes = ciphertext.clone();
+        let bit = (2 * 4096 + 5) * 27;
+        let at = 8 + bit / 8;
+        let mut window = u128::from_le_bytes(bytes[at..at + 16].try_into().unwrap());
+        window &= !(((1 << 27) - 1) << (bit % 8));
+        window |= word << (bit % 8);
+        bytes[at..at + 16].copy_from_slice(&window.to_le_bytes());
+        refuses::<C>(&bytes, WireError::Coefficient { limb: 2, index: 5 });
+    }
+    // An unused sum: layout D256 has 16 users, so sum 16 must be zero.
+    let mut bytes = folded.clone();
+    bytes[8 + 16 * 27 / 8] |= 1;
+    refuses::<Folded<Q54>>(&bytes, WireError::Coefficient { limb: 0, index: 16 });
+    let mut bytes = folded;
+    bytes[7] = 3;
+    refuses::<Folded<Q54>>(&bytes, WireError::Layout(3));
+}
+
+fn total<T: Wire + Zeroable>(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let mut value = zero::<T>();
+    if value.decode(bytes).is_ok() {
+        prop_assert!(encoded(&*value) == bytes);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever the bytes, decoding answers, and what it takes is canonical.
+    #[test]
+    fn decoders_are_total(
+        kind in 0u8..6, set in 1u8..5, layout in 0u8..5, fill in any::<u8>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cut in 0usize..3,
+    ) {
+        for size in [PublicKey::<Q54>::SIZE, Ciphertext::<Q54>::SIZE, Folded::<Q54>::SIZE] {
+            let mut bytes = vec![fill & 0x3f; size];
+            bytes[..8].copy_from_slice(&[b'S', b'Y', b'M', b'B', 1, kind, set, layout]);
+            for (index, byte) in &edits {
+                bytes[index.index(size)] = *byte;
+            }
+            let bytes = &bytes[..size - cut];
+            total::<PublicKey<Q54>>(bytes)?;
+            total::<Ciphertext<Q54>>(bytes)?;
+            total::<SeededCiphertext<Q54>>(bytes)?;
+            total::<Folded<Q54>>(bytes)?;
+        }
+    }
+}
