@@ -163,3 +163,102 @@ const _: () = {
         i += 1;
     }
 };
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use chacha20::ChaCha20Rng;
+    use rand_core::{Rng, SeedableRng};
+    use std::vec;
+
+    fn residues<const L: usize>(x: u128) -> [u32; L] {
+        Rns::<L>::PRIMES.map(|p| (x % u128::from(p.q())) as u32)
+    }
+
+    /// Uniform below Q.
+    fn draw<const L: usize>(rng: &mut ChaCha20Rng) -> u128 {
+        (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())) % Rns::<L>::Q
+    }
+
+    /// round(Q m / t). Neither here nor below can there be a tie: Q and t are odd.
+    fn scaled<const L: usize>(m: u32) -> u128 {
+        (2 * Rns::<L>::Q * u128::from(m) + u128::from(T)) / (2 * u128::from(T))
+    }
+
+    fn scale_is_exact<const L: usize>() {
+        for m in 0..T {
+            let want = residues::<L>(scaled::<L>(m));
+            for i in 0..L {
+                let got = Rns::<L>::scale(&Rns::<L>::PRIMES[i], Rns::<L>::DELTA[i], m);
+                assert_eq!(got, want[i], "round(Q {m} / t), Q of {L} limbs, limb {i}");
+            }
+        }
+    }
+
+    fn rounding_is_exact<const L: usize>() {
+        let (q, t) = (Rns::<L>::Q, u128::from(T));
+        // The documented reach, Q/2t (1 - 2^-17), rounded down.
+        let reach = (q - (q >> 17) - 1) / (2 * t);
+        for m in 0..T {
+            let w = scaled::<L>(m);
+            for noise in [0, 1, q - 1, reach, q - reach, reach / 2] {
+                let got = Rns::<L>::round_to_plain(residues((w + noise) % q));
+                assert_eq!(got, m, "noise {noise}, Q of {L} limbs");
+            }
+        }
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let mut close = 0;
+        for i in 0..200_000 {
+            // Half of them uniform, half with t w / Q within 2^-16 of a tie.
+            let w = if i % 2 == 0 {
+                draw::<L>(&mut rng)
+            } else {
+                let tie = (2 * (u128::from(rng.next_u32()) % t) + 1) * q / (2 * t);
+                (tie + q + (u128::from(rng.next_u32()) * (q >> 31) >> 32) - (q >> 32)) % q
+            };
+            let exact = (2 * t * w + q) / (2 * q) % t;
+            let off = (2 * t * w + q) % (2 * q);
+            // Distance of t w / Q from a half, at least 2^-18.
+            if off.min(2 * q - off) >= q >> 17 {
+                assert_eq!(u128::from(Rns::<L>::round_to_plain(residues(w))), exact, "{w}");
+            } else {
+                close += 1;
+            }
+        }
+        assert!(close < 30_000, "a quarter of half of them, not more: {close}");
+    }
+
+    fn lift_is_centred<const L: usize>() {
+        let q = Rns::<L>::Q as i128;
+        let mut rng = ChaCha20Rng::from_seed([4; 32]);
+        let mut edges = vec![0, 1, 2, q / 2 - 1, q / 2, q / 2 + 1, q / 2 + 2, q - 2, q - 1];
+        for p in Rns::<L>::PRIMES {
+            let p = i128::from(p.q());
+            edges.extend([p - 1, p, p + 1, q / p - 1, q / p, q / p + 1, q - p, q - q / p]);
+        }
+        for x in edges.into_iter().chain((0..100_000).map(|_| draw::<L>(&mut rng) as i128)) {
+            let want = if x > q / 2 { x - q } else { x };
+            assert_eq!(Rns::<L>::lift(residues(x as u128)), want, "Q of {L} limbs");
+        }
+    }
+
+    #[test]
+    fn scaling_every_message() {
+        scale_is_exact::<2>();
+        scale_is_exact::<3>();
+    }
+
+    #[test]
+    fn rounding_up_to_the_stated_reach() {
+        rounding_is_exact::<2>();
+        rounding_is_exact::<3>();
+    }
+
+    #[test]
+    fn lifting() {
+        lift_is_centred::<2>();
+        lift_is_centred::<3>();
+    }
+}

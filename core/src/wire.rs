@@ -162,7 +162,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The reader and the layout byte.
-    fn new<const L: usize>(bytes: &'a [u8], size: usize, kind: u8) -> Result<(Self, u8), WireError> {
+    fn new<const L: usize>(
+        bytes: &'a [u8],
+        size: usize,
+        kind: u8,
+    ) -> Result<(Self, u8), WireError> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Err(WireError::Length { expected: size, actual: bytes.len() });
         };
@@ -215,7 +219,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn poly<const L: usize>(&mut self, out: &mut [[u32; crate::ntt::N]; L]) -> Result<(), WireError> {
+    fn poly<const L: usize>(
+        &mut self,
+        out: &mut [[u32; crate::ntt::N]; L],
+    ) -> Result<(), WireError> {
         out.iter_mut().zip(&Rns::<L>::PRIMES).try_for_each(|(limb, p)| self.words(p, limb))
     }
 }

@@ -244,3 +244,223 @@ pub const fn is_prime(n: u32) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ntt::plan::PRIMES;
+    use chacha20::ChaCha20Rng;
+    use rand_core::{Rng, SeedableRng};
+
+    fn rng() -> ChaCha20Rng {
+        ChaCha20Rng::from_seed([2; 32])
+    }
+
+    /// a b mod q.
+    fn product(a: u128, b: u128, q: u32) -> u32 {
+        (a % u128::from(q) * (b % u128::from(q)) % u128::from(q)) as u32
+    }
+
+    /// Words up to `top`: the edges of every stated range below it, then random ones.
+    fn words(q: u32, top: u32) -> impl Iterator<Item = u32> {
+        let multiples = (1..=32u64).flat_map(move |k| {
+            let kq = k * u64::from(q);
+            [kq - 1, kq, kq + 1]
+        });
+        let edges = [0, 1, 2, u64::from(q / 2), u64::from(q / 2) + 1, 1 << 31, u64::from(top)];
+        let mut rng = rng();
+        let random = (0..2_000).map(move |_| (u64::from(rng.next_u32()) * u64::from(top)) >> 32);
+        multiples.chain(edges).chain(random).filter(move |&x| x <= u64::from(top)).map(|x| x as u32)
+    }
+
+    #[test]
+    fn constants_are_what_they_say() {
+        for p in PRIMES {
+            let q = u128::from(p.q);
+            assert_eq!(p.q().wrapping_mul(p.neg_qinv), u32::MAX);
+            assert_eq!(u128::from(p.r2()), (1 << 64) % q);
+            assert_eq!(u128::from(p.barrett), (1 << 32) / q);
+            assert_eq!(u128::from(p.shoup24), (1 << 56) / q);
+            assert_eq!(Prime::new(p.q), p);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "must be prime")]
+    fn a_composite_is_no_modulus() {
+        let _ = Prime::new(134_176_767);
+    }
+
+    #[test]
+    #[should_panic(expected = "27 bits")]
+    fn a_28_bit_prime_is_no_modulus() {
+        let _ = Prime::new(134_217_757);
+    }
+
+    #[test]
+    #[should_panic(expected = "27 bits")]
+    fn a_26_bit_prime_is_no_modulus() {
+        let _ = Prime::new(67_108_859);
+    }
+
+    #[test]
+    fn reductions_of_one_word() {
+        for p in PRIMES {
+            let q = p.q();
+            for a in words(q, 2 * q - 1) {
+                assert_eq!(p.correct(a), a % q, "{a} mod {q}");
+            }
+            for a in words(q, u32::MAX) {
+                assert!(p.barrett(a) < 2 * q, "{a} mod {q}");
+                assert_eq!(p.barrett(a) % q, a % q, "{a} mod {q}");
+                assert_eq!(p.reduce(a), a % q, "{a} mod {q}");
+                assert_eq!(p.residue(u128::from(a)), a % q, "{a} mod {q}");
+            }
+            assert_eq!(u128::from(p.residue(u128::MAX)), u128::MAX % u128::from(q));
+        }
+    }
+
+    #[test]
+    fn shoup_products_take_any_word() {
+        for p in PRIMES {
+            let q = p.q();
+            for w in words(q, q - 1).step_by(7).chain([0, 1, q - 1]) {
+                let ws = p.shoup(w);
+                assert_eq!(u64::from(ws), (u64::from(w) << 32) / u64::from(q));
+                for a in words(q, u32::MAX).step_by(5).chain([u32::MAX]) {
+                    let want = product(a.into(), w.into(), q);
+                    let lazy = p.shoup_lazy(a, w, ws);
+                    assert!(lazy < 2 * q, "{a} {w} mod {q}");
+                    assert_eq!(lazy % q, want, "{a} {w} mod {q}");
+                    assert_eq!(p.shoup_mul(a, w, ws), want, "{a} {w} mod {q}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn montgomery_over_its_whole_range() {
+        for p in PRIMES {
+            let q = p.q();
+            let r = 1u128 << 32;
+            let top = (u64::from(q) << 32) - 1;
+            let mut rng = rng();
+            let shifts = (0..59).flat_map(|s| [1u64 << s, (1 << s) - 1]);
+            let multiples = (0..=64u64).map(|k| k * u64::from(q));
+            let random =
+                (0..20_000).map(|_| ((u128::from(rng.next_u64()) * u128::from(top)) >> 64) as u64);
+            for a in shifts.chain(multiples).chain([top, top - 1, top - (1 << 32)]).chain(random) {
+                let got = p.montgomery(a);
+                assert!(got < 2 * q, "{a} mod {q}");
+                assert_eq!(product(got.into(), r, q), (a % u64::from(q)) as u32, "{a} mod {q}");
+            }
+            for b in words(q, q - 1).step_by(5).chain([0, 1, q - 1]) {
+                for a in words(q, u32::MAX).step_by(7).chain([u32::MAX, 32 * q - 1]) {
+                    let got = p.montgomery_mul(a, b);
+                    assert!(got < q);
+                    assert_eq!(
+                        product(got.into(), r, q),
+                        product(a.into(), b.into(), q),
+                        "{a} {b} mod {q}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn montgomery_of_sums() {
+        for p in PRIMES {
+            let q = p.q();
+            let square = u64::from(q - 1).pow(2);
+            let mut rng = rng();
+            let edges = (0..63).flat_map(|s| [(1u64 << s) - 1, 1 << s, (1 << s) | 0xffff_ffff]);
+            let sums = (0..=512).map(|k| k * square);
+            let random = (0..20_000).map(|_| rng.next_u64() >> 1);
+            for s in edges.chain(sums).chain([(1 << 63) - 1, ((1 << 31) - 1) << 32]).chain(random) {
+                let got = p.montgomery_sum(s);
+                assert!(got < q, "{s} mod {q}");
+                assert_eq!(
+                    product(got.into(), 1 << 32, q),
+                    (s % u64::from(q)) as u32,
+                    "{s} mod {q}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn signs() {
+        for p in PRIMES {
+            let q = p.q();
+            for a in words(q, q - 1) {
+                let centred = p.centre(a);
+                assert!(centred.unsigned_abs() <= (q - 1) / 2, "{a} mod {q}");
+                assert_eq!(centred.rem_euclid(q as i32) as u32, a, "mod {q}");
+                assert_eq!(p.from_signed(centred), a, "mod {q}");
+                for x in [a as i32, -(a as i32)] {
+                    assert_eq!(p.from_signed(x), x.rem_euclid(q as i32) as u32, "{x} mod {q}");
+                }
+                assert_eq!(p.neg(a), (q - a) % q, "{a} mod {q}");
+            }
+        }
+    }
+
+    #[test]
+    fn arithmetic_of_canonical_values() {
+        for p in PRIMES {
+            let q = p.q();
+            for a in words(q, q - 1).step_by(3).chain([0, 1, q - 1]) {
+                for b in words(q, q - 1).step_by(11).chain([0, 1, q - 1]) {
+                    assert_eq!(p.add(a, b), (a + b) % q, "{a} {b} mod {q}");
+                    assert_eq!(p.sub(a, b), (a + q - b) % q, "{a} {b} mod {q}");
+                    assert_eq!(p.mul(a, b), product(a.into(), b.into(), q), "{a} {b} mod {q}");
+                }
+                if a != 0 {
+                    assert_eq!(product(a.into(), p.inv(a).into(), q), 1, "{a} mod {q}");
+                }
+                let mut power = 1;
+                for exp in 0..20 {
+                    assert_eq!(p.pow(a, exp), power, "{a}^{exp} mod {q}");
+                    power = product(power.into(), a.into(), q);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn residues_of_wide_values() {
+        for p in PRIMES {
+            let q = i128::from(p.q());
+            let check = |x: i128| {
+                assert_eq!(i128::from(p.residue_wide(x)), x.rem_euclid(q), "{x} mod {q}");
+            };
+            let top = (1i128 << 120) - 1;
+            for x in [0, top, -top, top / q * q, -(top / q * q), q, -q, q - 1, 1 - q, -1] {
+                check(x);
+            }
+            for shift in 0..120 {
+                let x = 1i128 << shift;
+                for x in [x, x - 1, x + 1, -x, 1 - x, -x - 1] {
+                    check(x);
+                }
+            }
+            let mut rng = rng();
+            for i in 0..20_000 {
+                let x = i128::from(rng.next_u64() as i64) << 64 | i128::from(rng.next_u64());
+                check(x >> (8 + i % 119));
+            }
+        }
+    }
+
+    #[test]
+    fn primes_by_trial_division() {
+        for n in 0..5_000 {
+            let prime = n > 1 && (2..n).all(|d| n % d != 0);
+            assert_eq!(is_prime(n), prime, "{n}");
+        }
+        // 2^31 - 1 and the largest prime below 2^32; a square and a product of two large primes.
+        assert!(is_prime(2_147_483_647) && is_prime(4_294_967_291));
+        assert!(!is_prime(4_294_836_225) && !is_prime(65_521 * 65_519));
+    }
+}

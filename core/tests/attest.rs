@@ -477,28 +477,27 @@ fn keys_do_not_print_themselves() {
 #[test]
 #[cfg(not(miri))]
 fn stack_use_is_bounded() {
-    fn on_stack<T: Send + 'static>(kib: usize, run: impl FnOnce() -> T + Send + 'static) -> T {
-        std::thread::Builder::new().stack_size(kib * 1024).spawn(run).unwrap().join().unwrap()
+    fn on_stack<T: Send>(kib: usize, run: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(kib * 1024);
+            thread.spawn_scoped(scope, run).unwrap().join().unwrap()
+        })
     }
     let context = Domain::new("symbolon/stack");
-    let key = on_stack(320, || {
-        let mut slot = Box::new(None);
+    // Boxed out here: `Box::new` may build its value on the stack first.
+    let mut slot = Box::new(None);
+    let mut public = Box::new([0; PUBLIC_KEY_SIZE]);
+    let mut signature = Box::new([0; SIGNATURE_SIZE]);
+    let mut verifying = Box::new(None);
+    on_stack(320, || {
         SigningKey::init(&mut slot, &[1; SEED_SIZE]);
-        slot
     });
-    let (key, public) = on_stack(208, move || {
-        let mut public = Box::new([0; PUBLIC_KEY_SIZE]);
-        key.as_ref().as_ref().unwrap().public_key(&mut public);
-        (key, public)
-    });
-    let signature = on_stack(144, move || {
-        let mut signature = Box::new([0; SIGNATURE_SIZE]);
-        let key = key.as_ref().as_ref().unwrap();
-        key.sign(context, b"message", &mut rng(1), &mut signature).unwrap();
-        signature
-    });
-    let verifying = on_stack(192, move || Box::new(VerifyingKey::decode(&public)));
-    on_stack(112, move || verifying.verify(context, b"message", &signature).unwrap());
+    let key = || slot.as_ref().as_ref().unwrap();
+    on_stack(208, || key().public_key(&mut public));
+    on_stack(144, || key().sign(context, b"message", &mut rng(1), &mut signature).unwrap());
+    on_stack(192, || *verifying = Some(VerifyingKey::decode(&public)));
+    on_stack(112, || verifying.as_ref().as_ref().unwrap().verify(context, b"message", &signature))
+        .unwrap();
 }
 
 // Receipts

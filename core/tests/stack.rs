@@ -118,7 +118,7 @@ struct Table(Vec<(&'static str, usize)>);
 
 impl Table {
     fn new(heading: &str) -> Self {
-        println!("\n{heading}");
+        println!("\n{heading}: bytes of stack, {SKIPPED} meaning at most that");
         Self(Vec::new())
     }
 

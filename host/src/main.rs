@@ -1,2 +1,8 @@
-//! The symbolon binary.
-fn main() {}
+//! The `symbolon` binary: see `symbolon --help`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    symbolon_host::cli::main()
+}

@@ -18,9 +18,10 @@ use super::encrypt::Ciphertext;
 use super::keys::SecretKey;
 use crate::matching::{Blind, Folded, Layout, MAX_USERS};
 use crate::ntt::{Kernels, N};
-use crate::poly::{Coeff, Poly};
+use crate::poly::{Coeff, Mont, Poly};
 use crate::rns::Rns;
 use crate::zt::T;
+use zeroize::Zeroize;
 
 const fn six_sigma(variance: u128) -> u128 {
     // Rounded up: isqrt rounds down.
@@ -52,6 +53,17 @@ const _: () = {
     assert!(folded::<3>() < Rns::<3>::REFUSE as u128, "honest Q81 batches would be refused");
     assert!(PRODUCT + FRESH_PUBLIC < Rns::<2>::Q / (2 * T as u128), "the mask path needs Q/2t");
 };
+
+/// The secret key's coefficients, each -1, 0 or 1: for independent models of the scheme.
+pub fn secret_coeffs<const L: usize>(k: &Kernels, key: &SecretKey<L>, out: &mut [i8; N]) {
+    let mut s = Poly::<L, Mont>::ZERO;
+    s.copy_from(&key.s);
+    let s = s.to_eval(k).inverse(k);
+    for (out, &x) in out.iter_mut().zip(&s.limbs[0]) {
+        *out = Rns::<L>::PRIMES[0].centre(x) as i8;
+    }
+    s.zeroize();
+}
 
 /// The largest |c0 + c1 s - round(Q m / t)| over all coefficients.
 pub fn measure<const L: usize>(

@@ -6,6 +6,8 @@
 pub mod contract;
 mod kernel;
 pub mod plan;
+#[cfg(test)]
+mod tests;
 
 pub use contract::Kernels;
 pub use plan::{PLANS, Plan};

@@ -68,8 +68,7 @@ pub static PLANS: [Plan; 3] = [
 ];
 
 /// The primes alone, for constants.
-pub(crate) const PRIMES: [Prime; 3] =
-    [PLANS[0].prime, PLANS[1].prime, PLANS[2].prime];
+pub(crate) const PRIMES: [Prime; 3] = [PLANS[0].prime, PLANS[1].prime, PLANS[2].prime];
 
 /// Twiddles of the transform mod t, laid out like [`Plan`]'s, centred.
 #[repr(C, align(64))]

@@ -1,0 +1,54 @@
+//! BFV without matching: 4096 numbers a ciphertext, added and multiplied while encrypted.
+//!
+//! `cargo run --release -p symbolon-core --example plain_bfv`
+
+use bytemuck::Zeroable;
+use chacha20::ChaCha20Rng;
+use rand_core::SeedableRng;
+use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey, Q54, SecretKey, encrypt, generate};
+use symbolon_core::cap::Scalar;
+use symbolon_core::ntt::{Kernels, N};
+use symbolon_core::place;
+use symbolon_core::poly::{Coeff, Poly};
+use zeroize::Zeroize;
+
+/// Everything large, 320 KiB. Core allocates nothing and moves nothing of it: the caller says where
+/// it lives. Here that is a box; on a microcontroller it is a static, made of the types' `ZERO`s.
+#[derive(Zeroable)]
+struct Memory {
+    secret: SecretKey<Q54>,
+    public: PublicKey<Q54>,
+    plain: Plaintext,
+    x: Ciphertext<Q54>,
+    y: Ciphertext<Q54>,
+    factor: Poly<Q54, Coeff>,
+    slots: [i32; N],
+    scratch: Poly<Q54, Coeff>,
+}
+
+fn main() -> Result<(), symbolon_core::Error> {
+    let mut memory = Box::new_uninit();
+    let Memory { secret, public, plain, x, y, factor, slots, scratch } = place::zeroed(&mut memory);
+    // A real program passes its own entropy: both seeds must be fresh and secret.
+    let mut rng = ChaCha20Rng::from_seed([1; 32]);
+    let k = Kernels::scalar(Scalar);
+    generate(k, &[2; 32], secret, public, scratch);
+
+    // Two vectors, encrypted. A slot holds a number from -32768 to 32768; missing ones are zero.
+    plain.encode_slots(k, &[1, 2, 3, -4])?;
+    encrypt(k, public, plain, &mut rng, x, scratch);
+    plain.encode_slots(k, &[10, 20, 30, 40])?;
+    encrypt(k, public, plain, &mut rng, y, scratch);
+
+    // (x + y) * [1, -2, 3, -4], slot by slot, without the key.
+    x.add_assign(k, y);
+    plain.encode_slots(k, &[1, -2, 3, -4])?;
+    x.multiply_plain(k, plain.to_multiplicand(k, factor));
+
+    secret.decrypt(k, x, plain, scratch);
+    plain.decode_slots(k, slots);
+    println!("{:?}", &slots[..5]);
+    assert_eq!(slots[..5], [11, -44, 99, -144, 0]);
+    secret.zeroize();
+    Ok(())
+}

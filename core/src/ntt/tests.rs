@@ -1,0 +1,354 @@
+//! The contract, checked through the function pointers: every kernel against slow arithmetic that
+//! shares nothing with it, and against the portable kernels word for word.
+
+extern crate std;
+
+use super::contract::{Kernels, Limb, MAX_SMALL};
+use super::plan::{PLANS, Plan};
+use super::{LOG_N, N};
+use crate::cap::Scalar;
+use crate::zt::T;
+use chacha20::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use std::boxed::Box;
+use std::vec::Vec;
+use std::{format, vec};
+
+/// Written out here, not taken from the plans: evaluation form goes over the wire, so neither a
+/// prime nor its root may change.
+const ROOTS: [(u64, u64); 3] =
+    [(134_176_769, 51_707_741), (134_111_233, 133_095_912), (134_012_929, 89_697_661)];
+const PLAIN_ROOT: u64 = 6_561;
+
+/// A limb as the contract wants it.
+#[derive(Clone, PartialEq)]
+#[repr(align(64))]
+struct Aligned(Limb);
+
+fn limb(f: impl FnMut(usize) -> u32) -> Box<Aligned> {
+    Box::new(Aligned(core::array::from_fn(f)))
+}
+
+fn pow(base: u64, mut exp: u64, q: u64) -> u64 {
+    let (mut base, mut acc) = (base % q, 1);
+    while exp > 0 {
+        if exp & 1 == 1 {
+            acc = acc * base % q;
+        }
+        base = base * base % q;
+        exp >>= 1;
+    }
+    acc
+}
+
+/// The `bits` low bits of i, reversed.
+fn reversed(i: usize, bits: usize) -> usize {
+    (0..bits).filter(|b| i >> b & 1 == 1).map(|b| 1 << (bits - 1 - b)).sum()
+}
+
+/// The value at x of the polynomial with these coefficients.
+fn horner<'a>(coeffs: impl DoubleEndedIterator<Item = &'a u32>, x: u64, q: u64) -> u64 {
+    coeffs.rev().fold(0, |acc, &c| (acc * x + u64::from(c)) % q)
+}
+
+/// The root that belongs to position i of a transform of 2^bits points, `root` having order
+/// 2^(bits + 1).
+fn point(root: u64, i: usize, bits: usize, q: u64) -> u64 {
+    pow(root, 2 * reversed(i, bits) as u64 + 1, q)
+}
+
+/// a b in Z_q\[X\]/(X^N + 1), by the school's method.
+fn schoolbook(a: &Limb, b: &Limb, q: u64) -> Box<Aligned> {
+    let mut wide = vec![0i128; N];
+    for (i, &a) in a.iter().enumerate() {
+        let (low, high) = b.split_at(N - i);
+        for (out, &b) in wide[i..].iter_mut().zip(low) {
+            *out += i128::from(u64::from(a) * u64::from(b));
+        }
+        for (out, &b) in wide.iter_mut().zip(high) {
+            *out -= i128::from(u64::from(a) * u64::from(b));
+        }
+    }
+    limb(|i| wide[i].rem_euclid(i128::from(q)) as u32)
+}
+
+/// Vectors of `len` words below `q` that reach the bounds: named, so that a failure says which.
+fn vectors(q: u32, len: usize, rng: &mut ChaCha20Rng) -> Vec<(&'static str, Vec<u32>)> {
+    let spike = |at: usize, value: u32| {
+        let mut v = vec![0; len];
+        v[at] = value;
+        v
+    };
+    let top = q - 1;
+    let mut all = vec![
+        ("zero", vec![0; len]),
+        ("top", vec![top; len]),
+        ("one", vec![1; len]),
+        ("half", vec![q / 2; len]),
+        ("half and one", vec![q / 2 + 1; len]),
+        ("0 and top", (0..len).map(|i| (i & 1) as u32 * top).collect()),
+        ("top and 0", (0..len).map(|i| (i & 1 ^ 1) as u32 * top).collect()),
+        ("low half", (0..len).map(|i| (i < len / 2) as u32 * top).collect()),
+        ("high half", (0..len).map(|i| (i >= len / 2) as u32 * top).collect()),
+        ("spike first", spike(0, top)),
+        ("spike last", spike(len - 1, top)),
+        ("spike middle", spike(len / 2, 1)),
+        ("spike below", spike(len / 2 - len.min(2) / 2, top)),
+    ];
+    for _ in 0..2 {
+        all.push(("random", (0..len).map(|_| rng.next_u32() % q).collect()));
+        all.push(("random 0 or top", (0..len).map(|_| (rng.next_u32() & 1) * top).collect()));
+    }
+    all
+}
+
+fn aligned(words: &[u32]) -> Box<Aligned> {
+    limb(|i| words[i])
+}
+
+#[track_caller]
+fn assert_canonical(words: &[u32], q: u32, what: &str) {
+    assert_eq!(words.iter().position(|&x| x >= q), None, "{what}: not canonical");
+}
+
+/// Positions at which a transform is evaluated: the edges, the seams of layers, and some others.
+fn positions(len: usize) -> impl Iterator<Item = usize> {
+    let edges = [0, 1, 2, 15, 16, 127, 128, 255, 256, 2047, 2048, 4032, 4095];
+    edges.into_iter().chain((0..8).map(|i| i * 523 + 77)).filter(move |&i| i < len)
+}
+
+/// Everything the contract promises.
+pub(crate) fn check(kernels: &Kernels) {
+    let portable = Kernels::scalar(Scalar);
+    let mut rng = ChaCha20Rng::from_seed([1; 32]);
+    for (plan, (q, psi)) in PLANS.iter().zip(ROOTS) {
+        assert_eq!(u64::from(plan.prime.q()), q);
+        transforms(kernels, portable, plan, psi, &mut rng);
+        products(kernels, plan, &mut rng);
+        elementwise(kernels, plan, &mut rng);
+        block_sums(kernels, plan, &mut rng);
+        small(kernels, portable, plan, psi, &mut rng);
+    }
+    plain(kernels, portable, &mut rng);
+}
+
+fn transforms(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng: &mut ChaCha20Rng) {
+    let q = u64::from(plan.prime.q());
+    for (round, (name, words)) in vectors(q as u32, N, rng).into_iter().enumerate() {
+        let what = format!("{} forward mod {q}, {name}", kernels.isa());
+        let input = aligned(&words);
+        let mut x = input.clone();
+        (kernels.forward)(&mut x.0, plan);
+        assert_canonical(&x.0, q as u32, &what);
+        // Vector 13 is random: every position of it.
+        let all = (0..N).filter(|_| round == 13);
+        for i in positions(N).chain(all) {
+            let want = horner(input.0.iter(), point(psi, i, LOG_N, q), q);
+            assert_eq!(u64::from(x.0[i]), want, "{what}, position {i}");
+        }
+        let mut y = input.clone();
+        (portable.forward)(&mut y.0, plan);
+        assert!(x == y, "{what}: differs from the portable kernel");
+
+        (kernels.inverse)(&mut x.0, plan);
+        assert!(x == input, "{what}: and back");
+
+        // The same words as values: their interpolation takes them at every point.
+        let what = format!("{} inverse mod {q}, {name}", kernels.isa());
+        let mut x = input.clone();
+        (kernels.inverse)(&mut x.0, plan);
+        assert_canonical(&x.0, q as u32, &what);
+        for i in positions(N) {
+            let want = horner(x.0.iter(), point(psi, i, LOG_N, q), q);
+            assert_eq!(u64::from(input.0[i]), want, "{what}, position {i}");
+        }
+        let mut y = input.clone();
+        (portable.inverse)(&mut y.0, plan);
+        assert!(x == y, "{what}: differs from the portable kernel");
+        (kernels.forward)(&mut x.0, plan);
+        assert!(x == input, "{what}: and back");
+    }
+}
+
+/// Transforms and pointwise products together are products of the ring.
+fn products(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
+    let q = plan.prime.q();
+    let random = [0; 2].map(|_| limb(|_| rng.next_u32() % q));
+    let top = limb(|_| q - 1);
+    let alternating = limb(|i| (i & 1) as u32 * (q - 1));
+    for (a, b) in [(&random[0], &random[1]), (&top, &top), (&top, &alternating)] {
+        let (mut x, mut y) = (a.clone(), b.clone());
+        (kernels.forward)(&mut x.0, plan);
+        (kernels.forward)(&mut y.0, plan);
+        (kernels.to_mont)(&mut y.0, plan);
+        (kernels.mul_assign)(&mut x.0, &y.0, plan);
+        (kernels.inverse)(&mut x.0, plan);
+        let want = schoolbook(&a.0, &b.0, u64::from(q));
+        assert!(x == want, "{} product mod {q}", kernels.isa());
+    }
+}
+
+fn elementwise(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
+    let q = plan.prime.q();
+    let w = u64::from(q);
+    let (r, r_inv) = ((1 << 32) % w, pow((1 << 32) % w, w - 2, w));
+    let edges = [0, 1, 2, 3, q - 1, q - 2, q / 2, q / 2 + 1, 1 << 26, r as u32, r_inv as u32];
+    // Every pair of edges, then random words; out starts from another mix of both.
+    let mut draw = |i: usize, period: usize, len: usize| {
+        let edge = i / period % edges.len();
+        if i < len { edges[edge] } else { rng.next_u32() % q }
+    };
+    let len = edges.len().pow(3);
+    let a = limb(|i| draw(i, 1, len));
+    let b = limb(|i| draw(i, edges.len(), len));
+    let c = limb(|i| draw(i, edges.len().pow(2), len));
+
+    let test = |name: &str, call: &dyn Fn(&mut Limb), want: &dyn Fn(u64, u64, u64) -> u64| {
+        let mut out = c.clone();
+        call(&mut out.0);
+        for (i, &out) in out.0.iter().enumerate() {
+            let (x, y, z) = (u64::from(c.0[i]), u64::from(a.0[i]), u64::from(b.0[i]));
+            let want = want(x, y, z) % w;
+            assert_eq!(u64::from(out), want, "{} {name}({x}, {y}, {z}) mod {q}", kernels.isa());
+        }
+    };
+    let (a, b) = (&a.0, &b.0);
+    test("mul", &|x| (kernels.mul)(x, a, b, plan), &|_, y, z| y * z % w * r_inv);
+    test("mul_assign", &|x| (kernels.mul_assign)(x, b, plan), &|x, _, z| x * z % w * r_inv);
+    test("mul_acc", &|x| (kernels.mul_acc)(x, a, b, plan), &|x, y, z| x + y * z % w * r_inv);
+    test("add_assign", &|x| (kernels.add_assign)(x, a, plan), &|x, y, _| x + y);
+    test("sub_assign", &|x| (kernels.sub_assign)(x, a, plan), &|x, y, _| x + w - y);
+    test("negate", &|x| (kernels.negate)(x, plan), &|x, _, _| w - x);
+    test("to_mont", &|x| (kernels.to_mont)(x, plan), &|x, _, _| x * r);
+    test("from_mont", &|x| (kernels.from_mont)(x, plan), &|x, _, _| x * r_inv);
+}
+
+fn block_sums(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
+    let q = plan.prime.q();
+    let w = u64::from(q);
+    let r_inv = pow((1 << 32) % w, w - 2, w);
+    let top = limb(|_| q - 1);
+    let random = [0; 2].map(|_| limb(|_| rng.next_u32() % q));
+    let spike = limb(|i| u32::from(i % 512 == 511) * (q - 1));
+    for (a, b) in [(&top, &top), (&random[0], &random[1]), (&top, &random[0]), (&spike, &top)] {
+        for users in [8, 16, 32] {
+            // Not aligned, and holding something: the result must not depend on it.
+            let mut out = [u32::MAX; 1 + MAX_SMALL];
+            (kernels.block_sums)(&mut out[1..=users], &a.0, &b.0, plan);
+            let len = N / users;
+            for k in 0..users {
+                let block = (k * len)..((k + 1) * len);
+                let sum = block
+                    .fold(0u128, |sum, i| sum + u128::from(u64::from(a.0[i]) * u64::from(b.0[i])));
+                let want = (sum % u128::from(w)) as u64 * r_inv % w;
+                let what = format!("{} {users} block sums mod {q}, block {k}", kernels.isa());
+                assert_eq!(u64::from(out[1 + k]), want, "{what}");
+            }
+            assert!(out[0] == u32::MAX && out[1 + users..].iter().all(|&x| x == u32::MAX));
+        }
+    }
+}
+
+fn small(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng: &mut ChaCha20Rng) {
+    let q = plan.prime.q();
+    let w = u64::from(q);
+    for bits in 1..=MAX_SMALL.ilog2() as usize {
+        let len = 1 << bits;
+        // X^d at the root of position d k is the point that belongs to block k.
+        let d = N >> bits;
+        let root = pow(psi, d as u64, w);
+        for (name, words) in vectors(q, len, rng) {
+            let what = format!("{} small transform of {len} mod {q}, {name}", kernels.isa());
+            let mut x = words.clone();
+            (kernels.forward_small)(&mut x, plan);
+            assert_canonical(&x, q, &what);
+            for (k, &x) in x.iter().enumerate() {
+                let c = point(root, k, bits, w);
+                assert_eq!(c, pow(point(psi, d * k, LOG_N, w), d as u64, w));
+                assert_eq!(u64::from(x), horner(words.iter(), c, w), "{what}, block {k}");
+            }
+            let mut y = words.clone();
+            (portable.forward_small)(&mut y, plan);
+            assert_eq!(x, y, "{what}: differs from the portable kernel");
+
+            (kernels.inverse_small)(&mut x, plan);
+            let scaled: Vec<u32> =
+                words.iter().map(|&x| (u64::from(x) * len as u64 % w) as u32).collect();
+            assert_eq!(x, scaled, "{what}: and back");
+
+            let mut x = words.clone();
+            (kernels.inverse_small)(&mut x, plan);
+            assert_canonical(&x, q, &what);
+            (portable.inverse_small)(&mut y, plan);
+            assert_eq!(y, scaled);
+            let mut y = words.clone();
+            (portable.inverse_small)(&mut y, plan);
+            assert_eq!(x, y, "{what}: inverse differs from the portable kernel");
+            (kernels.forward_small)(&mut x, plan);
+            assert_eq!(x, scaled, "{what}: inverse and forward");
+        }
+    }
+}
+
+/// Word i of `layers` layers of the transform mod t: coefficient j of the polynomial's remainder
+/// modulo X^d - c_k, i = d k + j.
+fn plain_remainder(x: &[u32], layers: usize, i: usize) -> u32 {
+    let t = u64::from(T);
+    let d = x.len() >> layers;
+    let root = pow(PLAIN_ROOT, (N >> layers) as u64, t);
+    horner(x.iter().skip(i % d).step_by(d), point(root, i / d, layers, t), t) as u32
+}
+
+fn plain(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
+    let sizes = (0..=LOG_N).map(|layers| (N, layers)).chain([(32, 5), (16, 4), (8, 3), (64, 3)]);
+    for (len, layers) in sizes {
+        for (round, (name, words)) in vectors(T, len, rng).into_iter().enumerate() {
+            let what = format!("{} {layers} layers of {len} mod t, {name}", kernels.isa());
+            let mut x = words.clone();
+            (kernels.plain_forward)(&mut x, layers);
+            assert_canonical(&x, T, &what);
+            let all = (0..len).filter(|_| layers <= 5 || round == 13);
+            for i in positions(len).chain(all) {
+                assert_eq!(x[i], plain_remainder(&words, layers, i), "{what}, position {i}");
+            }
+            let mut y = words.clone();
+            (portable.plain_forward)(&mut y, layers);
+            assert!(x == y, "{what}: differs from the portable kernel");
+            if layers == 0 {
+                continue;
+            }
+            (kernels.plain_inverse)(&mut x, layers);
+            assert!(x == words, "{what}: and back");
+
+            let mut x = words.clone();
+            (kernels.plain_inverse)(&mut x, layers);
+            assert_canonical(&x, T, &what);
+            for i in positions(len) {
+                assert_eq!(words[i], plain_remainder(&x, layers, i), "{what}, inverse, at {i}");
+            }
+            let mut y = words.clone();
+            (portable.plain_inverse)(&mut y, layers);
+            assert!(x == y, "{what}: inverse differs from the portable kernel");
+        }
+    }
+}
+
+#[test]
+fn portable_kernels_keep_the_contract() {
+    check(Kernels::scalar(Scalar));
+}
+
+/// The plans' roots are x^((q - 1) / 2N) for the least x that gives a primitive one, and the primes
+/// are the largest that have such roots.
+#[test]
+fn roots_and_primes_are_the_first_that_serve() {
+    for (q, psi) in ROOTS.into_iter().chain([(u64::from(T), PLAIN_ROOT)]) {
+        let mut candidates = (2..q).map(|x| pow(x, (q - 1) / (2 * N as u64), q));
+        assert_eq!(candidates.find(|&r| pow(r, N as u64, q) == q - 1), Some(psi), "root mod {q}");
+    }
+    let prime = |&q: &u64| (2..).take_while(|d| d * d <= q).all(|d| q % d != 0);
+    let mut largest = (1..).map(|k| (1 << 27) + 1 - 2 * N as u64 * k).filter(prime);
+    for (q, _) in ROOTS {
+        assert_eq!(largest.next(), Some(q));
+    }
+}

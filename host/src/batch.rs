@@ -1,0 +1,191 @@
+//! Batches through gateway, matcher and custodian, on every core.
+//!
+//! A batch is a ciphertext's worth of attempts. Each thread has its own working memory, made once,
+//! and takes the next batch when it has finished one; nothing on the way allocates but the results.
+
+use crate::custodian::{self, Custodian, SignedBatch};
+use crate::error::{Error, Kind, Result};
+use crate::gallery::{Entry, Gallery};
+use crate::gateway::{self, Gateway};
+use crate::keys::CustodianSeeds;
+use crate::matcher::{self, Matcher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use symbolon_core::attest::Leaf;
+use symbolon_core::bfv::PublicKey;
+use symbolon_core::matching::{Decisions, Layout, Threshold};
+use symbolon_core::ntt::Kernels;
+use symbolon_platform::clock::Stopwatch;
+
+/// One probe against one enrolled person.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The embedding, not yet normalised.
+    pub probe: &'a [f64],
+    /// The position in the gallery of whom it claims to be.
+    pub claim: usize,
+}
+
+/// What each stage of a batch took, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stages {
+    /// Gateway: quantise, encode, encrypt.
+    pub encrypt: f64,
+    /// Matcher: encode templates, encrypt zero, flood, multiply, fold.
+    pub fold: f64,
+    /// Custodian: decrypt the folded values and decide.
+    pub decrypt: f64,
+    /// Digests, leaves, tree and signature.
+    pub attest: f64,
+}
+
+impl Stages {
+    /// From probes to decisions.
+    pub fn total(&self) -> f64 {
+        self.encrypt + self.fold + self.decrypt
+    }
+}
+
+/// A finished batch.
+pub struct Outcome {
+    /// One bit a lane.
+    pub decisions: Decisions,
+    /// What it took.
+    pub stages: Stages,
+    /// The signed decisions.
+    pub signed: SignedBatch,
+}
+
+/// The three roles of a deployment in one process.
+pub struct Pipeline<const L: usize> {
+    layout: Layout,
+    threshold: Threshold,
+    gateway: Gateway<L>,
+    matcher: Matcher<L>,
+    custodian: Custodian<L>,
+}
+
+struct Worker<const L: usize> {
+    gateway: gateway::Desk<L>,
+    matcher: matcher::Desk<L>,
+    custodian: custodian::Desk<L>,
+}
+
+impl<const L: usize> Worker<L> {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            gateway: gateway::Desk::new()?,
+            matcher: matcher::Desk::new()?,
+            custodian: custodian::Desk::new()?,
+        })
+    }
+}
+
+impl<const L: usize> Pipeline<L> {
+    /// All roles, from the custodian's seeds and the public key.
+    pub fn new(
+        kernels: &'static Kernels,
+        layout: Layout,
+        threshold: Threshold,
+        seeds: &CustodianSeeds,
+        public: Box<PublicKey<L>>,
+    ) -> Self {
+        let public: Arc<PublicKey<L>> = Arc::from(public);
+        Self {
+            layout,
+            threshold,
+            gateway: Gateway::new(kernels, layout, Arc::clone(&public)),
+            matcher: Matcher::new(kernels, layout, public),
+            custodian: Custodian::new(kernels, seeds),
+        }
+    }
+
+    /// Batches refused by the custodian so far.
+    pub fn refused(&self) -> u64 {
+        self.custodian.refused()
+    }
+
+    /// Runs attempts in batches, in parallel on the current rayon pool. Gives the outcomes in order;
+    /// attempt i is lane `i % users` of outcome `i / users`. `progress` is told of every batch's
+    /// attempts as it ends.
+    ///
+    /// Errors: the first of any batch. `E-NOT-FINITE` and its like name the attempt as row.
+    pub fn run(
+        &self,
+        gallery: &Gallery,
+        attempts: &[Attempt<'_>],
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Outcome>> {
+        let users = self.layout.users();
+        let batches: Vec<_> = attempts.chunks(users).collect();
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, Outcome)>> {
+            let mut worker = Worker::new()?;
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(batch) = batches.get(index) else { return Ok(done) };
+                let outcome = self.one(&mut worker, gallery, batch).map_err(|e| {
+                    // The others stop at their next batch.
+                    next.store(batches.len(), Ordering::Relaxed);
+                    let lane = e.row().unwrap_or(0);
+                    e.at_row(index * users + lane)
+                })?;
+                progress(batch.len());
+                done.push((index, outcome));
+            }
+        };
+        let mut outcomes = Vec::with_capacity(batches.len());
+        for done in rayon::broadcast(|_| work()) {
+            outcomes.extend(done?);
+        }
+        outcomes.sort_unstable_by_key(|(index, _)| *index);
+        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    }
+
+    fn one(
+        &self,
+        worker: &mut Worker<L>,
+        gallery: &Gallery,
+        batch: &[Attempt<'_>],
+    ) -> Result<Outcome> {
+        let mut probes = Vec::with_capacity(batch.len());
+        let mut templates: Vec<&Entry> = Vec::with_capacity(batch.len());
+        for attempt in batch {
+            probes.push(attempt.probe);
+            let nobody = || Error::new(Kind::UnknownId, "nobody is enrolled at this position");
+            templates.push(gallery.get(attempt.claim).ok_or_else(nobody)?);
+        }
+        let mut watch = Stopwatch::start();
+        let mut stages = Stages::default();
+
+        self.gateway.encrypt(&mut worker.gateway, &probes)?;
+        stages.encrypt = watch.lap();
+        let ciphertext = worker.gateway.ciphertext();
+        let (folded, blind) = self.matcher.fold(&mut worker.matcher, ciphertext, &templates)?;
+        stages.fold = watch.lap();
+        let decisions = self.custodian.decide(folded, batch.len(), self.threshold);
+        stages.decrypt = watch.lap();
+
+        let probe = worker.gateway.digest();
+        let requests = worker.gateway.requests(batch.len());
+        let claims = requests.iter().zip(&templates).map(|(request, entry)| Leaf {
+            request: request.id,
+            nonce: request.nonce,
+            identity: entry.identity,
+            accept: false,
+            probe,
+            template: entry.commitment,
+            blind,
+        });
+        let signed = self.custodian.sign(
+            &mut worker.custodian,
+            folded,
+            decisions,
+            self.threshold,
+            claims.collect(),
+        )?;
+        stages.attest = watch.lap();
+        Ok(Outcome { decisions, stages, signed })
+    }
+}

@@ -1,0 +1,103 @@
+//! The command line.
+
+mod auth;
+mod demo;
+mod enrol;
+mod keygen;
+mod output;
+mod verify;
+
+use crate::error::{Error, Kind, Result};
+use crate::input::Captures;
+use clap::{Parser, Subcommand};
+use output::Output;
+use std::process::ExitCode;
+use symbolon_core::matching::{Layout, Threshold};
+
+/// Authenticates people by biometric templates that stay encrypted while they are matched.
+///
+/// 32 people's embeddings fill one BFV ciphertext; one multiplication under encryption scores all 32;
+/// the custodian decrypts 32 numbers, turns each into one bit and signs the batch with ML-DSA-65.
+///
+/// Begin with `symbolon demo`. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
+/// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
+#[derive(Parser)]
+#[command(name = "symbolon", version, max_term_width = 100)]
+struct Arguments {
+    /// Print JSON for machines: results on standard output, errors on standard error.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Threads that run batches; by default one for each core.
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show everything at work on people made by a documented model.
+    Demo(demo::Arguments),
+    /// Enrol people: one embedding each, sealed into a store.
+    Enrol(enrol::Arguments),
+    /// Authenticate: match probes against the people they claim to be, under encryption.
+    Auth(auth::Arguments),
+    /// Verify receipts, offline.
+    Verify(verify::Arguments),
+    /// Make a deployment's keys.
+    Keygen(keygen::Arguments),
+}
+
+/// Runs the command line; the exit code is the process's.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut output = Output::new(arguments.json);
+    let result = start_pool(arguments.threads)
+        .and_then(|()| match &arguments.command {
+            Command::Demo(a) => demo::run(a, &mut output),
+            Command::Enrol(a) => enrol::run(a, &mut output),
+            Command::Auth(a) => auth::run(a, &mut output),
+            Command::Verify(a) => verify::run(a, &mut output),
+            Command::Keygen(a) => keygen::run(a, &mut output),
+        })
+        .and_then(|()| output.finish());
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output.fail(&error),
+    }
+}
+
+fn start_pool(threads: Option<usize>) -> Result<()> {
+    // More threads than this serve nobody and may not start.
+    if threads.is_some_and(|n| n == 0 || n > 1024) {
+        return Err(Error::new(Kind::Argument, "--threads takes a number from 1 to 1024"));
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .thread_name(|i| format!("symbolon-{i}"))
+        .build_global()
+        .map_err(|e| Error::new(Kind::Argument, format!("the threads cannot be started: {e}")))
+}
+
+/// Parses a threshold. Errors: `E-THRESHOLD`.
+fn threshold(layout: Layout, text: &str) -> Result<Threshold> {
+    let error = |message: &str| {
+        Error::new(Kind::Threshold, format!("{message}, not \"{text}\"")).in_field("--threshold")
+    };
+    let cosine: f64 = text.parse().map_err(|_| error("a threshold is a number"))?;
+    Threshold::from_cosine(layout, cosine).map_err(|_| error("a threshold is a cosine, -1 to 1"))
+}
+
+/// The rows that take part: the selected captures, or all.
+fn selected<'a>(ids: &'a [String], captures: Option<&Captures>) -> Result<Vec<(usize, &'a str)>> {
+    match captures {
+        Some(captures) => crate::input::select(ids, captures),
+        None => Ok(ids.iter().map(String::as_str).enumerate().collect()),
+    }
+}
+
+/// Parses `--captures`. Errors: `E-CAPTURE`.
+fn captures(text: Option<&str>) -> Result<Option<Captures>> {
+    text.map(str::parse).transpose()
+}

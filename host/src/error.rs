@@ -1,0 +1,280 @@
+//! One error type for the whole host: a stable code, one line that says where, an exit code.
+//!
+//! Codes are part of the command-line interface: a code is never renamed or reused. No message
+//! carries a secret: embedding values, scores and keys are left out, places (file, row, field)
+//! are named instead.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+/// `Result` with the host's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident, $code:literal, $exit:literal;)+) => {
+        /// What went wrong. The code and the exit status are fixed by the kind.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl Kind {
+            /// Every kind, in the order of the documentation.
+            pub const ALL: &[Kind] = &[$(Kind::$kind,)+];
+
+            /// The stable code, such as `E-DIMENSION`.
+            pub const fn code(self) -> &'static str {
+                match self { $(Kind::$kind => $code,)+ }
+            }
+
+            /// The process's exit status: 1 = something does not verify, 2 = unusable input.
+            pub const fn exit_code(self) -> u8 {
+                match self { $(Kind::$kind => $exit,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A command-line argument is wrong, or two contradict each other.
+    Argument, "E-ARGUMENT", 2;
+    /// The operating system refused to open, read or write a file.
+    Io, "E-IO", 2;
+    /// The operating system gave no random bytes.
+    Entropy, "E-ENTROPY", 2;
+    /// A file's type or element type is not one that is read here.
+    Format, "E-FORMAT", 2;
+    /// A file's content does not follow its format.
+    Parse, "E-PARSE", 2;
+    /// The number of dimensions is 0, above 512, or differs from the store's or the other rows'.
+    Dimension, "E-DIMENSION", 2;
+    /// An embedding holds a NaN or an infinity.
+    NotFinite, "E-NOT-FINITE", 2;
+    /// An embedding is all zeros and so has no direction.
+    ZeroVector, "E-ZERO-VECTOR", 2;
+    /// There are not as many ids as embeddings.
+    RowsIds, "E-ROWS-IDS", 2;
+    /// An id is empty, longer than 256 bytes, not UTF-8 or holds a control character.
+    Id, "E-ID", 2;
+    /// An id stands where it must be unique.
+    DuplicateId, "E-DUPLICATE-ID", 2;
+    /// Nobody is enrolled under this id.
+    UnknownId, "E-UNKNOWN-ID", 2;
+    /// An id has no capture of the number asked for.
+    Capture, "E-CAPTURE", 2;
+    /// The threshold is outside the range of a cosine.
+    Threshold, "E-THRESHOLD", 2;
+    /// A directory holds no template store, one of another version, or a damaged one.
+    StoreFormat, "E-STORE-FORMAT", 2;
+    /// The store's key file is missing, readable by others, malformed, or another store's.
+    StoreKey, "E-STORE-KEY", 2;
+    /// A record of the store fails authentication: it was altered, swapped or damaged.
+    StoreRecord, "E-STORE-RECORD", 2;
+    /// Another process has the store open.
+    StoreBusy, "E-STORE-BUSY", 2;
+    /// A signing or verification key file is missing or malformed.
+    KeyFile, "E-KEY-FILE", 2;
+    /// A receipt is malformed.
+    ReceiptFormat, "E-RECEIPT-FORMAT", 2;
+    /// A receipt is well-formed and does not verify.
+    Receipt, "E-RECEIPT", 1;
+    /// A result differs from what an independent computation gives.
+    Mismatch, "E-MISMATCH", 1;
+}
+
+/// A failure, with the place where it arose.
+///
+/// `Display` is one line, `CODE: file: row R (line L), field: message`. Rows count from 0, as numpy
+/// counts them; lines of a text file count from 1, as editors do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    file: Option<String>,
+    row: Option<usize>,
+    line: Option<usize>,
+    field: Option<String>,
+}
+
+impl Error {
+    /// An error with a message of one line. Characters that would break the line, or drive a
+    /// terminal, are escaped.
+    pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
+        let message = one_line(message.as_ref());
+        Self { kind, message, file: None, row: None, line: None, field: None }
+    }
+
+    /// A failed operation on a file: "cannot `action`: what the system said".
+    pub fn io(path: &Path, action: &str, error: &io::Error) -> Self {
+        Self::new(Kind::Io, format!("cannot {action}: {error}")).in_file(path.to_string_lossy())
+    }
+
+    /// Names the file.
+    #[must_use]
+    pub fn in_file(mut self, file: impl AsRef<str>) -> Self {
+        self.file = Some(one_line(file.as_ref()));
+        self
+    }
+
+    /// Names the row, counted from 0.
+    #[must_use]
+    pub fn at_row(mut self, row: usize) -> Self {
+        self.row = Some(row);
+        self
+    }
+
+    /// Names the line of a text file, counted from 1.
+    #[must_use]
+    pub fn at_line(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// Names the field within the row.
+    #[must_use]
+    pub fn in_field(mut self, field: impl AsRef<str>) -> Self {
+        self.field = Some(one_line(field.as_ref()));
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The stable code, such as `E-DIMENSION`.
+    pub fn code(&self) -> &'static str {
+        self.kind.code()
+    }
+
+    /// The process's exit status: 1 = something does not verify, 2 = unusable input.
+    pub fn exit_code(&self) -> u8 {
+        self.kind.exit_code()
+    }
+
+    /// The message without code or place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The file concerned, if one is.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// The row concerned, counted from 0.
+    pub fn row(&self) -> Option<usize> {
+        self.row
+    }
+
+    /// The line concerned, counted from 1.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The field concerned.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// The error as one line of JSON, `{"error":{"code","message","file","row","line","field"}}`;
+    /// what is unknown is null.
+    pub fn to_json(&self) -> String {
+        serde_json::json!({ "error": self }).to_string()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.code())?;
+        if let Some(file) = &self.file {
+            write!(f, "{file}: ")?;
+        }
+        let place = match (self.row, self.line) {
+            (Some(row), Some(line)) => Some(format!("row {row} (line {line})")),
+            (Some(row), None) => Some(format!("row {row}")),
+            (None, Some(line)) => Some(format!("line {line}")),
+            (None, None) => None,
+        };
+        match (place, &self.field) {
+            (Some(place), Some(field)) => write!(f, "{place}, {field}: ")?,
+            (Some(place), None) => write!(f, "{place}: ")?,
+            (None, Some(field)) => write!(f, "{field}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut error = serializer.serialize_struct("Error", 6)?;
+        error.serialize_field("code", self.code())?;
+        error.serialize_field("message", &self.message)?;
+        error.serialize_field("file", &self.file)?;
+        error.serialize_field("row", &self.row)?;
+        error.serialize_field("line", &self.line)?;
+        error.serialize_field("field", &self.field)?;
+        error.end()
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // U+2028 and U+2029 break lines too, though Unicode does not class them as controls.
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_well_formed() {
+        for (i, kind) in Kind::ALL.iter().enumerate() {
+            let code = kind.code();
+            assert!(code.starts_with("E-"), "{code}");
+            assert!(code.bytes().all(|b| b == b'-' || b.is_ascii_uppercase()), "{code}");
+            assert!(matches!(kind.exit_code(), 1 | 2));
+            assert!(Kind::ALL[..i].iter().all(|k| k.code() != code), "{code} twice");
+        }
+    }
+
+    #[test]
+    fn display_names_the_place() {
+        let error = Error::new(Kind::Parse, "not a number");
+        assert_eq!(error.to_string(), "E-PARSE: not a number");
+        let error = error.in_file("a.csv").in_field("column 7");
+        assert_eq!(error.to_string(), "E-PARSE: a.csv: column 7: not a number");
+        let error = error.at_row(3).at_line(5);
+        assert_eq!(error.to_string(), "E-PARSE: a.csv: row 3 (line 5), column 7: not a number");
+    }
+
+    #[test]
+    fn json_has_every_field() {
+        let error = Error::new(Kind::Dimension, "0 columns").in_file("a.npy").at_row(3);
+        assert_eq!(
+            error.to_json(),
+            r#"{"error":{"code":"E-DIMENSION","field":null,"file":"a.npy","line":null,"message":"0 columns","row":3}}"#
+        );
+    }
+
+    #[test]
+    fn stays_on_one_line() {
+        let error = Error::new(Kind::Id, "a\nb\u{2028}\u{1b}[2J").in_file("x\ry").in_field("\n");
+        assert!(!error.to_string().contains(|c: char| c.is_control() || c == '\u{2028}'));
+        assert_eq!(error.message(), "a\\nb\\u{2028}\\u{1b}[2J");
+    }
+}

@@ -1,0 +1,111 @@
+//! The gateway: sees probes, encrypts them, and nothing else. It holds the public key only.
+
+use crate::error::{Error, Kind, Result};
+use crate::gallery::vector_error;
+use crate::keys::random;
+use chacha20::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use std::sync::Arc;
+use symbolon_core::attest::{Digest, Domain, bulk};
+use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey, encrypt};
+use symbolon_core::matching::{Layout, quantise};
+use symbolon_core::ntt::Kernels;
+use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::wire::Wire;
+use zeroize::Zeroizing;
+
+/// What names a request to everybody: chosen by the gateway, shown in the receipt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Names the request.
+    pub id: [u8; 16],
+    /// Makes the receipt fresh.
+    pub nonce: [u8; 16],
+}
+
+/// A gateway, shared by all threads.
+pub struct Gateway<const L: usize> {
+    kernels: &'static Kernels,
+    layout: Layout,
+    key: Arc<PublicKey<L>>,
+}
+
+/// One thread's working memory, made once.
+pub struct Desk<const L: usize> {
+    rng: ChaCha20Rng,
+    quantised: Zeroizing<Vec<i16>>,
+    plain: Box<Plaintext>,
+    scratch: Box<Poly<L, Coeff>>,
+    ciphertext: Box<Ciphertext<L>>,
+    wire: Vec<u8>,
+}
+
+impl<const L: usize> Desk<L> {
+    /// Errors: `E-ENTROPY`.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            rng: ChaCha20Rng::from_seed(*Zeroizing::new(random()?)),
+            quantised: Zeroizing::default(),
+            plain: bytemuck::zeroed_box(),
+            scratch: bytemuck::zeroed_box(),
+            ciphertext: bytemuck::zeroed_box(),
+            wire: vec![0; Ciphertext::<L>::SIZE],
+        })
+    }
+
+    /// The batch that was encrypted last: what goes to the matcher.
+    pub fn ciphertext(&self) -> &Ciphertext<L> {
+        &self.ciphertext
+    }
+
+    /// Names for the batch's requests.
+    pub fn requests(&mut self, count: usize) -> Vec<Request> {
+        let mut requests = vec![Request::default(); count];
+        for request in &mut requests {
+            self.rng.fill_bytes(&mut request.id);
+            self.rng.fill_bytes(&mut request.nonce);
+        }
+        requests
+    }
+
+    /// The digest of the batch's wire form, which goes into its leaves.
+    pub fn digest(&mut self) -> Digest {
+        // The buffer was made in the right size.
+        let written = self.ciphertext.encode(&mut self.wire);
+        debug_assert!(written.is_ok());
+        bulk(Domain::PROBE, &[&self.wire])
+    }
+}
+
+impl<const L: usize> Gateway<L> {
+    /// A gateway for a deployment's public key.
+    pub fn new(kernels: &'static Kernels, layout: Layout, key: Arc<PublicKey<L>>) -> Self {
+        Self { kernels, layout, key }
+    }
+
+    /// Quantises and encrypts a batch: one probe a lane, from lane 0.
+    ///
+    /// Errors: `E-NOT-FINITE`, `E-ZERO-VECTOR`, `E-DIMENSION`, each with the lane as row;
+    /// `E-ARGUMENT` for more probes than lanes.
+    pub fn encrypt(&self, desk: &mut Desk<L>, probes: &[&[f64]]) -> Result<()> {
+        let dims = self.layout.dims();
+        desk.quantised.resize(probes.len() * dims, 0);
+        for (lane, (probe, out)) in
+            probes.iter().zip(desk.quantised.chunks_exact_mut(dims)).enumerate()
+        {
+            quantise(self.layout, probe, out).map_err(|e| vector_error(e).at_row(lane))?;
+        }
+        self.layout
+            .encode_probes(self.kernels, desk.quantised.chunks_exact(dims), &mut desk.plain)
+            .map_err(|e| Error::new(Kind::Argument, e.to_string()))?;
+        encrypt(
+            self.kernels,
+            &self.key,
+            &desk.plain,
+            &mut desk.rng,
+            &mut desk.ciphertext,
+            &mut desk.scratch,
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The matcher: holds templates and the public key, multiplies under encryption, and sees neither
+//! probes nor scores.
+
+use crate::error::{Error, Kind, Result};
+use crate::gallery::Entry;
+use crate::keys::random;
+use chacha20::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use std::sync::Arc;
+use symbolon_core::attest::Digest;
+use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey};
+use symbolon_core::matching::fold::commit_seed;
+use symbolon_core::matching::{Blind, Folded, Layout, fold};
+use symbolon_core::ntt::Kernels;
+use symbolon_core::poly::{Coeff, Poly};
+use zeroize::Zeroizing;
+
+/// A matcher, shared by all threads.
+pub struct Matcher<const L: usize> {
+    kernels: &'static Kernels,
+    layout: Layout,
+    key: Arc<PublicKey<L>>,
+}
+
+/// One thread's working memory, made once.
+pub struct Desk<const L: usize> {
+    rng: ChaCha20Rng,
+    plain: Box<Plaintext>,
+    scratch: Box<Poly<L, Coeff>>,
+    templates: Box<Poly<L, Coeff>>,
+    blind: Box<Blind<L>>,
+}
+
+impl<const L: usize> Desk<L> {
+    /// Errors: `E-ENTROPY`.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            rng: ChaCha20Rng::from_seed(*Zeroizing::new(random()?)),
+            plain: bytemuck::zeroed_box(),
+            scratch: bytemuck::zeroed_box(),
+            templates: bytemuck::zeroed_box(),
+            blind: bytemuck::zeroed_box(),
+        })
+    }
+}
+
+impl<const L: usize> Matcher<L> {
+    /// A matcher for a deployment's public key.
+    pub fn new(kernels: &'static Kernels, layout: Layout, key: Arc<PublicKey<L>>) -> Self {
+        Self { kernels, layout, key }
+    }
+
+    /// Matches a batch against one template a lane, re-randomised under a fresh seed. Gives what the
+    /// custodian is sent and the commitment to the seed.
+    ///
+    /// Errors: `E-ARGUMENT` for more templates than lanes or one of another layout.
+    pub fn fold<'a>(
+        &self,
+        desk: &'a mut Desk<L>,
+        probe: &Ciphertext<L>,
+        templates: &[&Entry],
+    ) -> Result<(&'a Folded<L>, Digest)> {
+        let error = |e: symbolon_core::Error| Error::new(Kind::Argument, e.to_string());
+        let mut seed = Zeroizing::new([0; 32]);
+        desk.rng.fill_bytes(&mut *seed);
+        desk.blind.prepare(self.kernels, &self.key, self.layout, &seed, &mut desk.scratch);
+        let templates = self
+            .layout
+            .encode_templates(
+                self.kernels,
+                templates.iter().map(|entry| entry.template.as_slice()),
+                &mut desk.plain,
+                &mut desk.templates,
+            )
+            .map_err(error)?;
+        let folded = fold(self.kernels, probe, templates, &mut desk.blind).map_err(error)?;
+        Ok((folded, commit_seed(&seed)))
+    }
+}

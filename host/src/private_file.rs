@@ -1,0 +1,55 @@
+//! Files that only their owner may read: keys.
+
+use crate::error::{Error, Kind, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Writes a new file with mode 0600, synced to disk.
+///
+/// Errors: `E-IO`, also where the file exists: keys are never overwritten.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|e| Error::io(path, "create", &e))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|e| {
+        // Half a key is of no use to anyone; the first error is the one to report.
+        let _ = fs::remove_file(path);
+        Error::io(path, "write", &e)
+    })
+}
+
+/// Reads a file of exactly `N` bytes that nobody but its owner may read or write.
+///
+/// Errors, of `kind`: missing, no regular file, readable by others, of another length. `E-IO`.
+pub fn read<const N: usize>(path: &Path, kind: Kind) -> Result<Zeroizing<[u8; N]>> {
+    let error = |message: String| Error::new(kind, message).in_file(path.to_string_lossy());
+    let io = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => error("the key file is missing".into()),
+        _ => Error::io(path, "read the key file", &e),
+    };
+    // Asked before opening: to open a named pipe would wait for its writer.
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        return Err(error("is not a regular file".into()));
+    }
+    let mut file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(error(format!("others may read or write it (mode {mode:03o}): chmod 600")));
+        }
+    }
+    if metadata.len() != N as u64 {
+        return Err(error(format!("has {} bytes, not {N}", metadata.len())));
+    }
+    let mut bytes = Zeroizing::new([0; N]);
+    file.read_exact(&mut *bytes).map_err(io)?;
+    Ok(bytes)
+}

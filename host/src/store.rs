@@ -1,0 +1,642 @@
+//! The template store: a directory with a database of sealed templates and the key that seals them.
+//!
+//! ```text
+//! DIR/template.key     32 random bytes that only their owner may read
+//! DIR/templates.redb   table "templates": id -> record
+//!                      table "meta": "header" -> header, key check, header seal
+//! record               nonce (24) | XChaCha20-Poly1305 ciphertext | tag (16)
+//! ```
+//!
+//! The associated data of a record are the store's format, dimensions and UUID, and the id: a record
+//! opens in its own place only. What is sealed is opaque here. Every nonce is 24 fresh bytes from the
+//! operating system, so none repeats (draft-irtf-cfrg-xchacha-03, section 3.1).
+//!
+//! The header counts the records, so that none is lost in silence. What the seals do *not* prevent:
+//! reading the ids, which are the database's keys, and putting back an older copy of the store.
+//!
+//! A store is open shared and read-only; only [`Store::enrol`] writes, in one transaction, and keeps
+//! other processes out meanwhile.
+
+use std::cell::Cell;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::ops::Bound;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase,
+    ReadableTable, ReadableTableMetadata, TableDefinition,
+};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Kind, Result};
+use crate::input::{MAX_DIMS, check_id};
+
+/// The largest template, in bytes (1 MiB).
+pub const MAX_TEMPLATE_BYTES: usize = 1 << 20;
+
+const DATABASE: &str = "templates.redb";
+const KEY: &str = "template.key";
+/// Keys are bytes, not `str`: redb takes it for granted that a stored `str` is UTF-8.
+const TEMPLATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("templates");
+const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
+const HEADER: &[u8] = b"header";
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
+/// Records read at a time.
+const BATCH: usize = 1024;
+/// What the associated data of each kind of seal start with.
+const RECORD_DOMAIN: &[u8] = b"symbolon template";
+const HEADER_DOMAIN: &[u8] = b"symbolon store header";
+const KEY_CHECK_DOMAIN: &[u8] = b"symbolon store key";
+/// The version of all of the above.
+const FORMAT: u16 = 1;
+
+const KEY_LEN: usize = 32;
+const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+/// The length of a seal of nothing.
+const SEAL_LEN: usize = NONCE_LEN + TAG_LEN;
+
+/// An open template store.
+pub struct Store {
+    dir: PathBuf,
+    sealer: Sealer,
+    header: Header,
+    /// Absent only if the database could not be opened again after an enrolment.
+    reader: Option<ReadOnlyDatabase>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, or creates one for embeddings of `dims` dimensions (1 to 512): the
+    /// directory, the key, the database. A store that exists must have `dims` dimensions.
+    ///
+    /// Errors: `E-DIMENSION`, `E-IO`, `E-ENTROPY`, and those of [`Self::open`].
+    pub fn create_or_open(dir: &Path, dims: usize) -> Result<Self> {
+        let error = |message: String| {
+            Err(Error::new(Kind::Dimension, message).in_file(dir.to_string_lossy()))
+        };
+        let Some(header) = Header::new(dims)? else {
+            return error(format!("{dims} dimensions: 1 to {MAX_DIMS} are supported"));
+        };
+        if !has_database(dir)? {
+            create(dir, header)?;
+        }
+        let store = Self::open(dir)?;
+        if store.dims() != dims {
+            return error(format!("the store has {} dimensions, not {dims}", store.dims()));
+        }
+        Ok(store)
+    }
+
+    /// Opens the store in `dir`.
+    ///
+    /// Errors: `E-STORE-FORMAT` if there is none, it is damaged or of another version; `E-STORE-KEY`;
+    /// `E-STORE-BUSY` while another process enrols; `E-IO`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(DATABASE);
+        if !has_database(dir)? {
+            let message = format!("no template store here: there is no {DATABASE}");
+            return Err(Error::new(Kind::StoreFormat, message).in_file(dir.to_string_lossy()));
+        }
+        let sealer = Sealer::load(&dir.join(KEY))?;
+        let reader = open_reader(&path)?;
+        let (header, records) = shield(&path, || {
+            let transaction = reader.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            let header = meta.get(HEADER)?.map(|h| h.value().to_vec());
+            Ok((header, transaction.open_table(TEMPLATES)?.len()?))
+        })?;
+        let header = Header::parse(header.as_deref(), &sealer).map_err(|e| at(e, dir))?;
+        if header.records != records {
+            return Err(lost_records(dir, header.records, records));
+        }
+        Ok(Self { dir: dir.to_owned(), sealer, header, reader: Some(reader) })
+    }
+
+    /// The number of dimensions of the embeddings, 1 to 512.
+    pub fn dims(&self) -> usize {
+        usize::from(self.header.dims)
+    }
+
+    /// The number of dimensions with padding: 128, 256 or 512.
+    pub fn padded_dims(&self) -> usize {
+        usize::from(self.header.padded_dims())
+    }
+
+    /// The store's UUID (RFC 9562, version 4), drawn when it was created.
+    pub fn uuid(&self) -> [u8; 16] {
+        self.header.uuid
+    }
+
+    /// When the store was created, in seconds since 1970.
+    pub fn created(&self) -> u64 {
+        self.header.created
+    }
+
+    /// The number of people enrolled.
+    pub fn len(&self) -> u64 {
+        self.header.records
+    }
+
+    /// Whether nobody is enrolled.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Enrols people: ids with templates of at most [`MAX_TEMPLATE_BYTES`], all of them or none. Gives
+    /// their number. Returns when the disk has them.
+    ///
+    /// Errors, which leave the store as it was: `E-ID`; `E-DUPLICATE-ID` for an id that is enrolled
+    /// already or comes twice; `E-ARGUMENT` for a template that is too large; `E-STORE-BUSY` while
+    /// another process has the store open; `E-ENTROPY`; `E-IO`.
+    pub fn enrol<S: AsRef<str>>(
+        &mut self,
+        people: impl IntoIterator<Item = (S, Zeroizing<Vec<u8>>)>,
+    ) -> Result<u64> {
+        let mut records = Vec::new();
+        for (id, template) in people {
+            let id = id.as_ref();
+            check_id(id).map_err(|what| at(Error::new(Kind::Id, what), &self.dir))?;
+            if template.len() > MAX_TEMPLATE_BYTES {
+                let message = format!("the template of \"{id}\" has {} bytes", template.len());
+                return Err(at(Error::new(Kind::Argument, message), &self.dir));
+            }
+            let record = self.sealer.seal(&self.header.record_context(id), &template)?;
+            records.push((id.to_owned(), record));
+        }
+        // Our own shared lock would keep the writer out.
+        self.reader = None;
+        let written = self.write(&records);
+        let reader = open_reader(&self.dir.join(DATABASE));
+        self.header = written?;
+        self.reader = Some(reader?);
+        Ok(records.len() as u64)
+    }
+
+    /// Writes sealed records in one transaction; gives the new header.
+    fn write(&self, records: &[(String, Vec<u8>)]) -> Result<Header> {
+        let path = self.dir.join(DATABASE);
+        let error = |kind, message: &str| Ok(Err(at(Error::new(kind, message), &self.dir)));
+        shield(&path, || {
+            let database = Database::open(&path)?;
+            let transaction = database.begin_write()?;
+            let mut meta = transaction.open_table(META)?;
+            // Another process may have enrolled since this one opened the store.
+            let stored = meta.get(HEADER)?.map(|h| h.value().to_vec());
+            let mut header = match Header::parse(stored.as_deref(), &self.sealer) {
+                Ok(header) => header,
+                Err(e) => return Ok(Err(at(e, &self.dir))),
+            };
+            if header.uuid != self.header.uuid {
+                return error(Kind::StoreFormat, "another store has taken this one's place");
+            }
+            header.records = header.records.saturating_add(records.len() as u64);
+            let sealed = match header.seal(&self.sealer) {
+                Ok(sealed) => sealed,
+                Err(e) => return Ok(Err(e)),
+            };
+            meta.insert(HEADER, sealed.as_slice())?;
+            let mut templates = transaction.open_table(TEMPLATES)?;
+            for (id, record) in records {
+                if templates.insert(id.as_bytes(), record.as_slice())?.is_some() {
+                    let message = format!(
+                        "id \"{id}\" is enrolled already, or given twice: nobody was enrolled"
+                    );
+                    return error(Kind::DuplicateId, &message);
+                }
+            }
+            drop((meta, templates));
+            transaction.commit()?;
+            Ok(Ok(header))
+        })?
+    }
+
+    /// The template of `id`, if enrolled. Errors: `E-STORE-RECORD`, `E-STORE-FORMAT`, `E-IO`.
+    pub fn get(&self, id: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let record =
+            self.read(|table| Ok(table.get(id.as_bytes())?.map(|r| r.value().to_vec())))?;
+        record.map(|record| self.unseal(id, &record)).transpose()
+    }
+
+    /// Whether `id` is enrolled. Errors: `E-STORE-FORMAT`, `E-IO`.
+    pub fn contains(&self, id: &str) -> Result<bool> {
+        self.read(|table| Ok(table.get(id.as_bytes())?.is_some()))
+    }
+
+    /// All ids, in the order of their bytes. Errors: `E-STORE-FORMAT`, `E-IO`.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let mut ids = Vec::new();
+        self.walk(|id, _| {
+            ids.push(id.to_owned());
+            Ok(())
+        })?;
+        Ok(ids)
+    }
+
+    /// Calls `f` with each id and template, in the order of the ids' bytes, until it fails.
+    ///
+    /// Errors: `f`'s own, `E-STORE-RECORD`, `E-STORE-FORMAT`, `E-IO`.
+    pub fn for_each(&self, mut f: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+        self.walk(|id, record| f(id, &self.unseal(id, record)?))
+    }
+
+    /// Calls `f` with each id and sealed record; reads them in batches, so that `f` runs unshielded.
+    fn walk(&self, mut f: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+        let mut last: Option<Vec<u8>> = None;
+        let mut records = 0;
+        while records < self.header.records {
+            let start = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let batch = self.read(|table| {
+                table
+                    .range::<&[u8]>((start, Bound::Unbounded))?
+                    .take(BATCH)
+                    .map(|entry| {
+                        let (id, record) = entry?;
+                        Ok((id.value().to_vec(), record.value().to_vec()))
+                    })
+                    .collect::<std::result::Result<Vec<_>, redb::Error>>()
+            })?;
+            if batch.is_empty() {
+                break;
+            }
+            for (id, record) in batch {
+                // Ids in strict order and as many as there should be: each record once.
+                if last.as_ref().is_some_and(|last| *last >= id) {
+                    return Err(damaged(&self.dir, "the ids are not in order"));
+                }
+                let name = std::str::from_utf8(&id);
+                f(name.map_err(|_| damaged(&self.dir, "an id is not UTF-8"))?, &record)?;
+                records += 1;
+                last = Some(id);
+            }
+        }
+        if records != self.header.records {
+            return Err(lost_records(&self.dir, self.header.records, records));
+        }
+        Ok(())
+    }
+
+    /// Reads from the table of templates, shielded.
+    fn read<T>(
+        &self,
+        operation: impl FnOnce(Table) -> std::result::Result<T, redb::Error>,
+    ) -> Result<T> {
+        let Some(reader) = &self.reader else {
+            let message = "the store could not be opened again after an enrolment";
+            return Err(at(Error::new(Kind::StoreBusy, message), &self.dir));
+        };
+        shield(&self.dir, || operation(reader.begin_read()?.open_table(TEMPLATES)?))
+    }
+
+    fn unseal(&self, id: &str, record: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        self.sealer.open(&self.header.record_context(id), record).ok_or_else(|| {
+            let message = format!("the record of id \"{id}\" was altered or is damaged");
+            at(Error::new(Kind::StoreRecord, message), &self.dir)
+        })
+    }
+}
+
+/// Shows the place and size, never a key.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({}, {} records)", self.dir.display(), self.len())
+    }
+}
+
+/// The key, as a cipher that wipes it on drop.
+struct Sealer(XChaCha20Poly1305);
+
+impl Sealer {
+    /// Reads a key file. Errors: `E-STORE-KEY`, `E-IO`.
+    fn load(path: &Path) -> Result<Self> {
+        let error =
+            |message: String| Error::new(Kind::StoreKey, message).in_file(path.to_string_lossy());
+        let io = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => error("the store's key file is missing".into()),
+            _ => Error::io(path, "read the store's key", &e),
+        };
+        // Asked before opening: to open a named pipe would wait for its writer.
+        if !fs::metadata(path).map_err(io)?.is_file() {
+            return Err(error("is not a regular file".into()));
+        }
+        let mut file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = metadata.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                let message = format!("others may read or write it (mode {mode:03o}): chmod 600");
+                return Err(error(message));
+            }
+        }
+        if metadata.len() != KEY_LEN as u64 {
+            return Err(error(format!("has {} bytes, not {KEY_LEN}", metadata.len())));
+        }
+        let mut key = Zeroizing::new([0u8; KEY_LEN]);
+        file.read_exact(&mut *key).map_err(io)?;
+        Ok(Self::new(&key))
+    }
+
+    /// Writes a new key file, which must not exist. Errors: `E-IO`, `E-ENTROPY`.
+    fn create(path: &Path) -> Result<Self> {
+        let mut key = Zeroizing::new([0u8; KEY_LEN]);
+        random(&mut *key)?;
+        let mut file = new_private_file(path).map_err(|e| Error::io(path, "create", &e))?;
+        let written = file.write_all(&*key).and_then(|()| file.sync_all());
+        if let Err(e) = written {
+            // Half a key is of no use to anyone; the first error is the one to report.
+            let _ = fs::remove_file(path);
+            return Err(Error::io(path, "write", &e));
+        }
+        Ok(Self::new(&key))
+    }
+
+    fn new(key: &[u8; KEY_LEN]) -> Self {
+        Self(XChaCha20Poly1305::new(key.into()))
+    }
+
+    /// `nonce | ciphertext | tag`.
+    fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
+        let mut nonce = XNonce::default();
+        random(&mut nonce)?;
+        // Exactly sized: a buffer that moved would leave the plain text behind.
+        let mut sealed = Vec::with_capacity(SEAL_LEN + plain.len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        let tag = self
+            .0
+            .encrypt_inout_detached(&nonce, context, (&mut sealed[NONCE_LEN..]).into())
+            .map_err(|_| Error::new(Kind::Argument, "too large to seal"))?;
+        sealed.extend_from_slice(&tag);
+        Ok(sealed)
+    }
+
+    /// What was sealed in `context`, if `sealed` is that and unaltered.
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let (text, tag) = sealed.split_last_chunk::<TAG_LEN>()?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let opened = self.0.decrypt_inout_detached(
+            &XNonce::from(*nonce),
+            context,
+            text.as_mut_slice().into(),
+            &(*tag).into(),
+        );
+        opened.ok().map(|()| text)
+    }
+}
+
+/// What a header starts with.
+const MAGIC: [u8; 8] = *b"symbolon";
+
+/// What a store knows of itself.
+///
+/// Stored as magic (8), format (2), dimensions (2), dimensions with padding (2), UUID (16), creation
+/// time (8), number of records (8), integers little-endian; then the key check and the header's seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Header {
+    /// 1 to 512.
+    dims: u16,
+    uuid: [u8; 16],
+    created: u64,
+    records: u64,
+}
+
+impl Header {
+    /// The header of a new, empty store, or `None` for an unsupported number of dimensions.
+    fn new(dims: usize) -> Result<Option<Self>> {
+        if !(1..=MAX_DIMS).contains(&dims) {
+            return Ok(None);
+        }
+        let mut uuid = [0; 16];
+        random(&mut uuid)?;
+        // RFC 9562, section 5.4: version 4, variant 10.
+        uuid[6] = uuid[6] & 0x0f | 0x40;
+        uuid[8] = uuid[8] & 0x3f | 0x80;
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        Ok(Some(Self { dims: dims as u16, uuid, created, records: 0 }))
+    }
+
+    fn padded_dims(&self) -> u16 {
+        match self.dims {
+            0..=128 => 128,
+            129..=256 => 256,
+            _ => 512,
+        }
+    }
+
+    fn plain(&self) -> Vec<u8> {
+        let mut plain = MAGIC.to_vec();
+        plain.extend_from_slice(&FORMAT.to_le_bytes());
+        plain.extend_from_slice(&self.dims.to_le_bytes());
+        plain.extend_from_slice(&self.padded_dims().to_le_bytes());
+        plain.extend_from_slice(&self.uuid);
+        plain.extend_from_slice(&self.created.to_le_bytes());
+        plain.extend_from_slice(&self.records.to_le_bytes());
+        plain
+    }
+
+    fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>> {
+        let mut header = self.plain();
+        let seal = sealer.seal(&[HEADER_DOMAIN, &header].concat(), b"")?;
+        header.extend_from_slice(&sealer.seal(KEY_CHECK_DOMAIN, b"")?);
+        header.extend_from_slice(&seal);
+        Ok(header)
+    }
+
+    /// Errors: `E-STORE-FORMAT`, `E-STORE-KEY`.
+    fn parse(bytes: Option<&[u8]>, sealer: &Sealer) -> Result<Self> {
+        let error = |message: &str| Error::new(Kind::StoreFormat, message);
+        let mut rest = bytes.unwrap_or_default();
+        if take(&mut rest) != Some(MAGIC) {
+            return Err(error("is not a template store"));
+        }
+        let format = take(&mut rest).map(u16::from_le_bytes);
+        if let Some(format) = format.filter(|&f| f != FORMAT) {
+            let message = format!("the store is of version {format}: this program reads {FORMAT}");
+            return Err(error(&message));
+        }
+        let malformed = || error("the store's header is damaged");
+        let (header, padded_dims) = Self::fields(&mut rest).ok_or_else(malformed)?;
+        let (key_check, seal) = rest.split_first_chunk::<SEAL_LEN>().ok_or_else(malformed)?;
+        // Apart from the header's seal, so that another store's key is told from damage.
+        if sealer.open(KEY_CHECK_DOMAIN, key_check).is_none() {
+            let message = "the key in template.key is not this store's";
+            return Err(Error::new(Kind::StoreKey, message));
+        }
+        sealer.open(&[HEADER_DOMAIN, &header.plain()].concat(), seal).ok_or_else(malformed)?;
+        // The seal covers the padding that `dims` implies, not the one that was read.
+        if padded_dims != header.padded_dims() {
+            return Err(malformed());
+        }
+        Ok(header)
+    }
+
+    /// What follows the format: the fields, and the number of dimensions with padding.
+    fn fields(rest: &mut &[u8]) -> Option<(Self, u16)> {
+        let dims = u16::from_le_bytes(take(rest)?);
+        let padded_dims = u16::from_le_bytes(take(rest)?);
+        let uuid = take(rest)?;
+        let created = u64::from_le_bytes(take(rest)?);
+        let records = u64::from_le_bytes(take(rest)?);
+        Some((Self { dims, uuid, created, records }, padded_dims))
+    }
+
+    /// The associated data of the record of `id`.
+    fn record_context(&self, id: &str) -> Vec<u8> {
+        let (format, dims) = (FORMAT.to_le_bytes(), self.dims.to_le_bytes());
+        [RECORD_DOMAIN, &format, &dims, &self.uuid, id.as_bytes()].concat()
+    }
+}
+
+/// Makes directory, key and database as far as they are missing.
+fn create(dir: &Path, header: Header) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|e| Error::io(dir, "create", &e))?;
+
+    // A key without a database is what an interrupted creation leaves: it is used.
+    let key = dir.join(KEY);
+    let key_exists = key.try_exists().map_err(|e| Error::io(&key, "look for", &e))?;
+    let sealer = if key_exists { Sealer::load(&key)? } else { Sealer::create(&key)? };
+    sync_dir(dir)?;
+
+    // The database appears whole under its name, or not at all; and it never takes the place of one
+    // that another process has made meanwhile.
+    let mut suffix = [0; 8];
+    random(&mut suffix)?;
+    let path = dir.join(DATABASE);
+    let new = dir.join(format!("{DATABASE}.{:016x}", u64::from_le_bytes(suffix)));
+    let made = create_database(&new, &header.seal(&sealer)?).and_then(|()| {
+        match fs::hard_link(&new, &path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::io(&path, "create", &e))
+            }
+            _ => Ok(()),
+        }
+    });
+    // The first error is the one to report; a file left behind holds nothing.
+    let _ = fs::remove_file(&new);
+    made?;
+    sync_dir(dir)
+}
+
+fn create_database(path: &Path, header: &[u8]) -> Result<()> {
+    let file = new_private_file(path).map_err(|e| Error::io(path, "create", &e))?;
+    shield(path, || {
+        let database = Builder::new().create_file(file)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(META)?.insert(HEADER, header)?;
+        transaction.open_table(TEMPLATES)?;
+        Ok(transaction.commit()?)
+    })
+}
+
+/// Opens the database for reading. One that a crash left open is repaired first.
+fn open_reader(path: &Path) -> Result<ReadOnlyDatabase> {
+    shield(path, || match ReadOnlyDatabase::open(path) {
+        Err(DatabaseError::RepairAborted) => {
+            drop(Database::open(path)?);
+            Ok(ReadOnlyDatabase::open(path)?)
+        }
+        reader => Ok(reader?),
+    })
+}
+
+/// Runs a database operation and gives its failure a code.
+///
+/// redb does not hold the pages it reads against their checksums. Most nonsense it reports; some makes
+/// it panic (ids or table names that are not UTF-8, offsets out of range). That is a damaged store,
+/// not a bug here: the panic is caught, and its message, which would spoil the error of one line, is
+/// not printed. Everything redb owns during the operation must be dropped within it, since dropping
+/// may panic too.
+fn shield<T>(
+    path: &Path,
+    operation: impl FnOnce() -> std::result::Result<T, redb::Error>,
+) -> Result<T> {
+    thread_local!(static SHIELDED: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !SHIELDED.get() {
+                hook(info);
+            }
+        }));
+    });
+    SHIELDED.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(operation));
+    SHIELDED.set(false);
+    match outcome {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => {
+            Err(at(Error::new(Kind::StoreBusy, "another process has the store open"), path))
+        }
+        Ok(Err(redb::Error::Io(e))) if !is_damage(&e) => Err(Error::io(path, "use", &e)),
+        Ok(Err(e)) => Err(damaged(path, &e.to_string())),
+        Err(_) => Err(damaged(path, "its pages make no sense")),
+    }
+}
+
+/// Whether redb means the content of the file, not access to it.
+fn is_damage(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    at(Error::new(Kind::StoreFormat, format!("is not a template store, or damaged: {what}")), path)
+}
+
+fn lost_records(dir: &Path, expected: u64, found: u64) -> Error {
+    damaged(dir, &format!("{found} records of {expected}"))
+}
+
+fn at(error: Error, path: &Path) -> Error {
+    error.in_file(path.to_string_lossy())
+}
+
+fn has_database(dir: &Path) -> Result<bool> {
+    let path = dir.join(DATABASE);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(at(Error::new(Kind::StoreFormat, "is not a regular file"), &path)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io(&path, "look for", &e)),
+    }
+}
+
+/// A new file that only its owner may read.
+fn new_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Makes names that were added to a directory last. Only Unix has this for directories.
+fn sync_dir(dir: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, "sync", &e))?;
+    Ok(())
+}
+
+fn random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|e| {
+        Error::new(Kind::Entropy, format!("the operating system gives no random bytes: {e}"))
+    })
+}
+
+/// The next `N` bytes.
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk()?;
+    *rest = tail;
+    Some(*head)
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask clippy`
+
+use crate::cargo::{cargo, run as run_command};
+use crate::report::Report;
+
+const CORE_FEATURES: [&str; 2] = ["defmt", "hazmat"];
+
+/// Lints the workspace, then core on its own: alone, and with each feature.
+pub fn run(report: &mut Report) {
+    report.step("clippy: workspace", || {
+        let args = ["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"];
+        run_command(&mut cargo(args))
+    });
+    report.step("clippy: core alone", || core_with(&[]));
+    for feature in CORE_FEATURES {
+        report.step(&format!("clippy: core + {feature}"), || core_with(&["--features", feature]));
+    }
+}
+
+fn core_with(features: &[&str]) -> anyhow::Result<()> {
+    let args = ["clippy", "-p", "symbolon-core", "--no-default-features"];
+    run_command(cargo(args).args(features).args(["--", "-Dwarnings"]))
+}
