@@ -1,8 +1,8 @@
 //! Encrypted biometric matching for firmware and enclaves.
 //!
-//! People's templates stay encrypted while they are matched: 32 users' vectors fill one BFV
-//! ciphertext, one multiplication scores all 32, and a key holder decrypts nothing but 32 numbers,
-//! turns each into one bit and signs the batch. This crate is the part that needs no operating
+//! Probes are matched while they are encrypted: 32 users' vectors fill one BFV ciphertext, one
+//! multiplication scores all 32, and a key holder decrypts nothing but 32 numbers, turns each into
+//! one bit and signs the batch. This crate is the part that needs no operating
 //! system: no `std`, no allocator, no CPU detection. Large values live where the caller puts them.
 //!
 //! | module | what it is for |

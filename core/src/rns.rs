@@ -114,7 +114,8 @@ impl<const L: usize> Rns<L> {
     /// noise, 20 bits of it after a product.
     #[inline(always)]
     pub(crate) fn scale(p: &Prime, (delta, shoup): (u32, u32), m: u32) -> u32 {
-        let remainder = u64::from(Self::Q_MOD_T) * u64::from(m) + u64::from(T / 2);
+        // Below 2^32, as Q mod t < t - 1 (asserted below).
+        let remainder = Self::Q_MOD_T * m + T / 2;
         p.add(p.shoup_mul(m, delta, shoup), zt::div_floor(remainder))
     }
 
@@ -155,6 +156,8 @@ const _: () = {
     // What the parameter sets claim, at compile time.
     assert!(Rns::<2>::Q < 1 << 54 && Rns::<3>::Q < 1 << 81);
     assert!(Rns::<2>::Q > 1 << 53 && Rns::<3>::Q > 1 << 80);
+    // The exact scaling works in 32 bits.
+    assert!(Rns::<2>::Q_MOD_T < T - 1 && Rns::<3>::Q_MOD_T < T - 1);
     // Three products below 2^27 * 2^35.1 and the half fit 64 bits.
     assert!(3 * ((1 << 27) * (Rns::<3>::T_OVER_Q[2] as u128 + 1)) + (1 << FRACTION) < 1 << 64);
     let mut i = 0;
@@ -190,9 +193,9 @@ mod tests {
     fn scale_is_exact<const L: usize>() {
         for m in 0..T {
             let want = residues::<L>(scaled::<L>(m));
-            for i in 0..L {
+            for (i, want) in want.into_iter().enumerate() {
                 let got = Rns::<L>::scale(&Rns::<L>::PRIMES[i], Rns::<L>::DELTA[i], m);
-                assert_eq!(got, want[i], "round(Q {m} / t), Q of {L} limbs, limb {i}");
+                assert_eq!(got, want, "round(Q {m} / t), Q of {L} limbs, limb {i}");
             }
         }
     }
@@ -216,7 +219,7 @@ mod tests {
                 draw::<L>(&mut rng)
             } else {
                 let tie = (2 * (u128::from(rng.next_u32()) % t) + 1) * q / (2 * t);
-                (tie + q + (u128::from(rng.next_u32()) * (q >> 31) >> 32) - (q >> 32)) % q
+                (tie + q + ((u128::from(rng.next_u32()) * (q >> 31)) >> 32) - (q >> 32)) % q
             };
             let exact = (2 * t * w + q) / (2 * q) % t;
             let off = (2 * t * w + q) % (2 * q);

@@ -145,10 +145,10 @@ mod tests {
         ChaCha20Rng::from_seed([seed; 32])
     }
 
-    /// Bytes 0, 1, .. 255, 0, .. instead of random ones.
-    struct Counting(u8);
+    /// Chosen bytes instead of random ones.
+    struct Bytes<I>(I);
 
-    impl TryRng for Counting {
+    impl<I: Iterator<Item = u8>> TryRng for Bytes<I> {
         type Error = Infallible;
 
         fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -164,15 +164,17 @@ mod tests {
         }
 
         fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-            for byte in out {
-                *byte = self.0;
-                self.0 = self.0.wrapping_add(1);
-            }
+            out.fill_with(|| self.0.next().unwrap());
             Ok(())
         }
     }
 
-    impl TryCryptoRng for Counting {}
+    impl<I: Iterator<Item = u8>> TryCryptoRng for Bytes<I> {}
+
+    /// Bytes `from`, `from` + 1, .. 255, 0, ..
+    fn counting(from: usize) -> Bytes<impl Iterator<Item = u8>> {
+        Bytes((0..=255).cycle().skip(from))
+    }
 
     /// `polys` polynomials' coefficients as integers; every limb must hold the same ones.
     fn collect<const L: usize>(
@@ -195,7 +197,7 @@ mod tests {
     }
 
     /// Pearson's statistic of counts against probabilities, and a limit that a correct sampler
-    /// exceeds for fewer than one seed in 10^6: six standard deviations above the mean and 12 more
+    /// exceeds for fewer than one seed in 10^6: six standard deviations above the mean and 14 more
     /// for the skew.
     fn chi_square(counts: &[u64], probabilities: &[f64]) -> (f64, f64) {
         assert_eq!(counts.len(), probabilities.len());
@@ -205,7 +207,7 @@ mod tests {
             (count as f64 - total * p).powi(2) / (total * p)
         });
         let freedom = (counts.len() - 1) as f64;
-        (statistic.sum(), freedom + 6.0 * libm::sqrt(2.0 * freedom) + 12.0)
+        (statistic.sum(), freedom + 6.0 * libm::sqrt(2.0 * freedom) + 14.0)
     }
 
     #[track_caller]
@@ -263,7 +265,7 @@ mod tests {
 
     #[test]
     fn ternary_takes_every_byte_but_the_last() {
-        let samples = collect::<Q54>(3, |out| ternary(&mut Counting(0), out));
+        let samples = collect::<Q54>(3, |out| ternary(&mut counting(0), out));
         let bytes = (0..=254).cycle().map(|b: i32| b % 3 - 1);
         assert!(samples.chunks(N).all(|poly| bytes.clone().zip(poly).all(|(a, &b)| a == b)));
     }
@@ -330,7 +332,7 @@ mod tests {
         // Three samples from 16 bytes, low bits first.
         for len in [1, 2, 3, 4, 32, 191, 192, 193, N] {
             let mut out = vec![u32::MAX; len];
-            small_noise(&mut Counting(7), &mut out);
+            small_noise(&mut counting(7), &mut out);
             let bytes = len.div_ceil(3) * 16;
             let bits: Vec<u32> = (0..bytes)
                 .flat_map(|i| (0..8).map(move |b| u32::from((7 + i) as u8 >> b & 1)))
@@ -385,6 +387,20 @@ mod tests {
         let mut words = core::iter::repeat_with(|| rng.next_u32() & ((1 << 27) - 1));
         for (limb, p) in poly.limbs.iter().zip(Rns::<Q54>::PRIMES) {
             assert!(limb.iter().all(|&x| words.find(|&w| w < p.q()) == Some(x)));
+        }
+    }
+
+    #[test]
+    fn uniform_keeps_below_each_prime() {
+        // Of these words, with five bits that do not count, each limb takes what is below its prime.
+        let [a, b, c] = Rns::<Q81>::PRIMES.map(|p| p.q());
+        let script = [a, a - 1, b, b - 1, c, c - 1, (1 << 27) - 1, 0, 1];
+        let words = script.iter().cycle().flat_map(|w| (w | 0xa800_0000).to_le_bytes());
+        let mut poly = Box::new(Poly::<Q81, Eval>::ZERO);
+        uniform(&mut Bytes(words), &mut poly);
+        let mut words = script.iter().cycle();
+        for (limb, p) in poly.limbs.iter().zip(Rns::<Q81>::PRIMES) {
+            assert!(limb.iter().all(|x| words.find(|&&w| w < p.q()) == Some(x)));
         }
     }
 

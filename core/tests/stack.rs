@@ -21,10 +21,13 @@ use symbolon_core::bfv::{
 };
 use symbolon_core::cap::{self, Capability, Scalar};
 use symbolon_core::matching::mask::masked;
-use symbolon_core::matching::{Blind, Decisions, Layout, MAX_USERS, Threshold, fold, quantise};
+use symbolon_core::matching::{
+    Blind, Decisions, Folded, Layout, MAX_USERS, Threshold, fold, quantise,
+};
 use symbolon_core::ntt::{Kernels, N};
 use symbolon_core::place;
 use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::wire::Wire;
 use symbolon_core::zt::T;
 
 /// What an entry point may use: 8 KiB.
@@ -194,6 +197,21 @@ fn arithmetic<const L: usize>(k: &Kernels) {
     let decisions = table.measure("SecretKey::decide_masked", || {
         secret.decide_masked(k, layout, other, !0, threshold, plain, scratch)
     });
+    assert_eq!(decisions, Decisions { accepted: !0, refused: false });
+
+    let bytes = &mut vec![0; Ciphertext::<L>::SIZE][..];
+    table.measure("wire: encode Ciphertext", || other.encode(bytes)).unwrap();
+    table.measure("wire: decode Ciphertext", || probe.decode(bytes)).unwrap();
+    let bytes = &mut vec![0; SeededCiphertext::<L>::SIZE][..];
+    table.measure("wire: encode SeededCiphertext", || seeded.encode(bytes)).unwrap();
+    table.measure("wire: decode SeededCiphertext", || seeded.decode(bytes)).unwrap();
+    let bytes = &mut vec![0; PublicKey::<L>::SIZE][..];
+    table.measure("wire: encode PublicKey", || public.encode(bytes)).unwrap();
+    table.measure("wire: decode PublicKey", || public.decode(bytes)).unwrap();
+    let bytes = &mut vec![0; Folded::<L>::SIZE][..];
+    table.measure("wire: encode Folded", || folded.encode(bytes)).unwrap();
+    table.measure("wire: decode Folded", || folded.decode(bytes)).unwrap();
+    let decisions = secret.decide(k, folded, !0, threshold);
     assert_eq!(decisions, Decisions { accepted: !0, refused: false });
     table.assert_below_limit();
 }

@@ -72,9 +72,9 @@ struct Worker<const L: usize> {
 }
 
 impl<const L: usize> Worker<L> {
-    fn new() -> Result<Self> {
+    fn new(layout: Layout) -> Result<Self> {
         Ok(Self {
-            gateway: gateway::Desk::new()?,
+            gateway: gateway::Desk::new(layout)?,
             matcher: matcher::Desk::new()?,
             custodian: custodian::Desk::new()?,
         })
@@ -120,7 +120,7 @@ impl<const L: usize> Pipeline<L> {
         let batches: Vec<_> = attempts.chunks(users).collect();
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<(usize, Outcome)>> {
-            let mut worker = Worker::new()?;
+            let mut worker = Worker::new(self.layout)?;
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);

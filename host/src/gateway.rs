@@ -42,10 +42,11 @@ pub struct Desk<const L: usize> {
 
 impl<const L: usize> Desk<L> {
     /// Errors: `E-ENTROPY`.
-    pub fn new() -> Result<Self> {
+    pub fn new(layout: Layout) -> Result<Self> {
         Ok(Self {
             rng: ChaCha20Rng::from_seed(*Zeroizing::new(random()?)),
-            quantised: Zeroizing::default(),
+            // Of its full size, so that it never moves and leaves a copy behind.
+            quantised: Zeroizing::new(vec![0; layout.users() * layout.dims()]),
             plain: bytemuck::zeroed_box(),
             scratch: bytemuck::zeroed_box(),
             ciphertext: bytemuck::zeroed_box(),
@@ -89,14 +90,16 @@ impl<const L: usize> Gateway<L> {
     /// `E-ARGUMENT` for more probes than lanes.
     pub fn encrypt(&self, desk: &mut Desk<L>, probes: &[&[f64]]) -> Result<()> {
         let dims = self.layout.dims();
-        desk.quantised.resize(probes.len() * dims, 0);
+        let Some(quantised) = desk.quantised.get_mut(..probes.len() * dims) else {
+            return Err(Error::new(Kind::Argument, "more probes than lanes"));
+        };
         for (lane, (probe, out)) in
-            probes.iter().zip(desk.quantised.chunks_exact_mut(dims)).enumerate()
+            probes.iter().zip(quantised.chunks_exact_mut(dims)).enumerate()
         {
             quantise(self.layout, probe, out).map_err(|e| vector_error(e).at_row(lane))?;
         }
         self.layout
-            .encode_probes(self.kernels, desk.quantised.chunks_exact(dims), &mut desk.plain)
+            .encode_probes(self.kernels, quantised.chunks_exact(dims), &mut desk.plain)
             .map_err(|e| Error::new(Kind::Argument, e.to_string()))?;
         encrypt(
             self.kernels,

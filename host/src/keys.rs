@@ -160,7 +160,7 @@ impl CustodianSeeds {
 ///
 /// Errors: `E-KEY-FILE` where keys exist already (none is overwritten), `E-IO`, `E-ENTROPY`.
 pub fn create(dir: &Path, set: ParameterSet) -> Result<[PathBuf; 3]> {
-    fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", &e))?;
+    private_file::create_dir(dir)?;
     let files = [CUSTODIAN, PUBLIC, VERIFY].map(|name| dir.join(name));
     if let Some(path) = files.iter().find(|path| path.exists()) {
         return Err(key_error(path, "exists already; keys are never overwritten"));

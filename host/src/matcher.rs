@@ -13,7 +13,7 @@ use symbolon_core::matching::fold::commit_seed;
 use symbolon_core::matching::{Blind, Folded, Layout, fold};
 use symbolon_core::ntt::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A matcher, shared by all threads.
 pub struct Matcher<const L: usize> {
@@ -41,6 +41,14 @@ impl<const L: usize> Desk<L> {
             templates: bytemuck::zeroed_box(),
             blind: bytemuck::zeroed_box(),
         })
+    }
+}
+
+/// The encoded templates go with the thread.
+impl<const L: usize> Drop for Desk<L> {
+    fn drop(&mut self) {
+        self.templates.zeroize();
+        self.scratch.zeroize();
     }
 }
 

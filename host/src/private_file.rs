@@ -1,7 +1,7 @@
 //! Files that only their owner may read: keys.
 
 use crate::error::{Error, Kind, Result};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -21,6 +21,18 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
         let _ = fs::remove_file(path);
         Error::io(path, "write", &e)
     })
+}
+
+/// Makes a directory, and what leads to it, that only its owner may enter; one that exists stays as
+/// it is.
+///
+/// Errors: `E-IO`.
+pub fn create_dir(path: &Path) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|e| Error::io(path, "create", &e))
 }
 
 /// Reads a file of exactly `N` bytes that nobody but its owner may read or write.

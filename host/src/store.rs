@@ -18,8 +18,8 @@
 //! other processes out meanwhile.
 
 use std::cell::Cell;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::ops::Bound;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -28,13 +28,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
 use redb::{
-    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase,
-    ReadableTable, ReadableTableMetadata, TableDefinition,
+    Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition,
 };
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 use crate::input::{MAX_DIMS, check_id};
+use crate::private_file;
 
 /// The largest template, in bytes (1 MiB).
 pub const MAX_TEMPLATE_BYTES: usize = 1 << 20;
@@ -171,9 +172,9 @@ impl Store {
         // Our own shared lock would keep the writer out.
         self.reader = None;
         let written = self.write(&records);
-        let reader = open_reader(&self.dir.join(DATABASE));
+        let reopened = open_reader(&self.dir.join(DATABASE)).map(|r| self.reader = Some(r));
         self.header = written?;
-        self.reader = Some(reader?);
+        reopened?;
         Ok(records.len() as u64)
     }
 
@@ -313,46 +314,14 @@ struct Sealer(XChaCha20Poly1305);
 impl Sealer {
     /// Reads a key file. Errors: `E-STORE-KEY`, `E-IO`.
     fn load(path: &Path) -> Result<Self> {
-        let error =
-            |message: String| Error::new(Kind::StoreKey, message).in_file(path.to_string_lossy());
-        let io = |e: io::Error| match e.kind() {
-            io::ErrorKind::NotFound => error("the store's key file is missing".into()),
-            _ => Error::io(path, "read the store's key", &e),
-        };
-        // Asked before opening: to open a named pipe would wait for its writer.
-        if !fs::metadata(path).map_err(io)?.is_file() {
-            return Err(error("is not a regular file".into()));
-        }
-        let mut file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = metadata.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                let message = format!("others may read or write it (mode {mode:03o}): chmod 600");
-                return Err(error(message));
-            }
-        }
-        if metadata.len() != KEY_LEN as u64 {
-            return Err(error(format!("has {} bytes, not {KEY_LEN}", metadata.len())));
-        }
-        let mut key = Zeroizing::new([0u8; KEY_LEN]);
-        file.read_exact(&mut *key).map_err(io)?;
-        Ok(Self::new(&key))
+        Ok(Self::new(&*private_file::read(path, Kind::StoreKey)?))
     }
 
     /// Writes a new key file, which must not exist. Errors: `E-IO`, `E-ENTROPY`.
     fn create(path: &Path) -> Result<Self> {
-        let mut key = Zeroizing::new([0u8; KEY_LEN]);
+        let mut key = Zeroizing::new([0; KEY_LEN]);
         random(&mut *key)?;
-        let mut file = new_private_file(path).map_err(|e| Error::io(path, "create", &e))?;
-        let written = file.write_all(&*key).and_then(|()| file.sync_all());
-        if let Err(e) = written {
-            // Half a key is of no use to anyone; the first error is the one to report.
-            let _ = fs::remove_file(path);
-            return Err(Error::io(path, "write", &e));
-        }
+        private_file::create(path, &*key)?;
         Ok(Self::new(&key))
     }
 
@@ -529,9 +498,9 @@ fn create(dir: &Path, header: Header) -> Result<()> {
 }
 
 fn create_database(path: &Path, header: &[u8]) -> Result<()> {
-    let file = new_private_file(path).map_err(|e| Error::io(path, "create", &e))?;
+    private_file::create(path, b"")?;
     shield(path, || {
-        let database = Builder::new().create_file(file)?;
+        let database = Database::create(path)?;
         let transaction = database.begin_write()?;
         transaction.open_table(META)?.insert(HEADER, header)?;
         transaction.open_table(TEMPLATES)?;
@@ -610,15 +579,6 @@ fn has_database(dir: &Path) -> Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(Error::io(&path, "look for", &e)),
     }
-}
-
-/// A new file that only its owner may read.
-fn new_private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Makes names that were added to a directory last. Only Unix has this for directories.

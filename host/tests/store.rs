@@ -34,13 +34,28 @@ fn read(dir: &Path) -> Result<Content, Error> {
     content(&Store::open(dir)?)
 }
 
+/// In memory where that is to be had: these tests commit hundreds of times, and disks sync slowly.
+fn tempdir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A store with anna, bea and cleo.
 fn store() -> (TempDir, PathBuf) {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = tempdir();
     let dir = temp.path().join("store");
     let mut store = Store::create_or_open(&dir, 128).unwrap();
     assert_eq!(store.enrol(people(&["cleo", "anna", "bea"])).unwrap(), 3);
     (temp, dir)
+}
+
+/// Another store of the same people, with the same key.
+fn twin(dir: &Path) -> (TempDir, PathBuf) {
+    let temp = tempdir();
+    fs::copy(dir.join("template.key"), temp.path().join("template.key")).unwrap();
+    let mut twin = Store::create_or_open(temp.path(), 128).unwrap();
+    twin.enrol(people(&["anna", "bea", "cleo"])).unwrap();
+    let path = temp.path().to_owned();
+    (temp, path)
 }
 
 fn refusal<T>(outcome: Result<T, Error>) -> (Kind, String) {
@@ -98,7 +113,7 @@ fn keeps_what_it_is_given() {
 
 #[test]
 fn pads_to_a_layout() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = tempdir();
     for (dims, padded) in [(1, 128), (128, 128), (129, 256), (256, 256), (257, 512), (512, 512)] {
         let store = Store::create_or_open(&temp.path().join(dims.to_string()), dims).unwrap();
         assert_eq!((store.dims(), store.padded_dims()), (dims, padded));
@@ -113,7 +128,7 @@ fn pads_to_a_layout() {
 
 #[test]
 fn walks_many_batches() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = tempdir();
     let mut store = Store::create_or_open(temp.path(), 256).unwrap();
     let ids: Vec<String> = (0..3000).map(|i| format!("{:05}", i * 7919 % 3000)).collect();
     store.enrol(ids.iter().map(|id| (id, Zeroizing::new(id.repeat(9).into())))).unwrap();
@@ -138,9 +153,7 @@ fn nothing_is_in_the_clear() {
     let holds = |what: &[u8]| bytes.windows(what.len()).any(|w| w == what);
     assert!(holds(b"anna"));
     assert!(!holds(b"the template of") && !holds(&key[..8]) && !holds(&key[24..]));
-    // Equal templates under different ids do not look alike.
-    let store = Store::open(&dir).unwrap();
-    assert!(!format!("{store:?}").contains("key"));
+    assert!(format!("{:?}", Store::open(&dir).unwrap()).ends_with("store, 3 records)"));
 }
 
 #[cfg(unix)]
@@ -255,13 +268,17 @@ fn enrolments_of_two_handles_add_up() {
 #[test]
 fn another_store_in_its_place_is_noticed() {
     let (_temp, dir) = store();
-    let (_other_temp, other) = store();
-    let mut open = Store::open(&dir).unwrap();
-    let aside = dir.join("aside");
-    fs::copy(database(&other), &aside).unwrap();
-    fs::rename(&aside, database(&dir)).unwrap();
-    assert_eq!(refusal(open.enrol(people(&["dora"]))).0, Kind::StoreKey);
-    assert_eq!(refusal(Store::open(&dir)).0, Kind::StoreKey);
+    for same_key in [false, true] {
+        let (_other_temp, other) = if same_key { twin(&dir) } else { store() };
+        let mut open = Store::open(&dir).unwrap();
+        let aside = dir.join("aside");
+        fs::copy(database(&dir), dir.join("kept")).unwrap();
+        fs::copy(database(&other), &aside).unwrap();
+        fs::rename(&aside, database(&dir)).unwrap();
+        let kind = if same_key { Kind::StoreFormat } else { Kind::StoreKey };
+        assert_eq!(refusal(open.enrol(people(&["dora"]))).0, kind);
+        fs::rename(dir.join("kept"), database(&dir)).unwrap();
+    }
 }
 
 // --- keys ---
@@ -287,7 +304,7 @@ fn keys_that_will_not_do() {
     fs::remove_file(&key).unwrap();
     let (kind, line) = refusal(Store::create_or_open(&dir, 128));
     assert_eq!(kind, Kind::StoreKey);
-    assert!(line.ends_with("template.key: the store's key file is missing"), "{line}");
+    assert!(line.ends_with("template.key: the key file is missing"), "{line}");
     assert!(!key.exists());
     fs::create_dir(&key).unwrap();
     assert_eq!(refusal(Store::open(&dir)).0, Kind::StoreKey);
@@ -311,7 +328,7 @@ fn keys_that_will_not_do() {
 
 #[test]
 fn a_key_without_database_is_used() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = tempdir();
     drop(Store::create_or_open(temp.path(), 128).unwrap());
     let key = fs::read(temp.path().join("template.key")).unwrap();
     fs::remove_file(database(temp.path())).unwrap();
@@ -325,7 +342,7 @@ fn a_key_without_database_is_used() {
 
 #[test]
 fn directories_that_will_not_do() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = tempdir();
     let file = temp.path().join("file");
     fs::write(&file, "x").unwrap();
     assert_eq!(refusal(Store::create_or_open(&file, 128)).0, Kind::Io);
@@ -399,12 +416,7 @@ fn a_record_opens_in_its_own_place_only() {
 
     // Brought from another store with the same key.
     let (_temp, dir) = store();
-    let (_twin_temp, twin) = store();
-    fs::remove_file(database(&twin)).unwrap();
-    fs::copy(dir.join("template.key"), twin.join("template.key")).unwrap();
-    let mut other = Store::create_or_open(&twin, 128).unwrap();
-    other.enrol(people(&["anna", "bea", "cleo"])).unwrap();
-    drop(other);
+    let (_twin_temp, twin) = twin(&dir);
     let mut record = Vec::new();
     tamper(
         &twin,
@@ -447,6 +459,7 @@ fn lost_and_added_records_are_noticed() {
     let (kind, line) = refusal(Store::open(&dir));
     assert_eq!(kind, Kind::StoreFormat);
     assert!(line.ends_with("2 records of 3"), "{line}");
+    XX
     tamper(&dir, |table| drop(table.insert(&b"\xff"[..], &b""[..])), TEMPLATES);
     assert_eq!(refusal(read(&dir)).0, Kind::StoreFormat);
     tamper(&dir, |table| drop(table.insert(&b"zoe"[..], &b""[..])), TEMPLATES);
@@ -526,7 +539,7 @@ fn damage_is_an_error_or_without_effect() {
     let used = good.iter().rposition(|&b| b != 0).unwrap();
     let mut errors = 0;
     // All of the database's header; of the rest, what is not zero.
-    for place in (0..320).chain((320..=used).filter(|&i| good[i] != 0).step_by(3)) {
+    for place in (0..320).chain((320..=used).filter(|&i| good[i] != 0).step_by(11)) {
         let mut bad = good.clone();
         bad[place] ^= 0x81;
         errors += u32::from(!use_damaged(&dir, &bad, &before));
@@ -565,7 +578,7 @@ proptest! {
 
     #[test]
     fn any_people(people in prop::collection::btree_map("[^\\p{Cc}]{1,20}", prop::collection::vec(any::<u8>(), 0..600), 0..20)) {
-        let temp = tempfile::tempdir().unwrap();
+        let temp = tempdir();
         let mut store = Store::create_or_open(temp.path(), 512).unwrap();
         store.enrol(people.iter().map(|(id, t)| (id, Zeroizing::new(t.clone())))).unwrap();
         prop_assert_eq!(&content(&store).unwrap(), &people);

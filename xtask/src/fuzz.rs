@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use crate::cargo::{cargo, output, root, run as run_command, target_dir};
 use crate::report::{Report, Unmet};
 
-const FOLDERS: [&str; 2] = ["core/fuzz", "host/fuzz"];
+/// Where fuzz targets are: workspaces of their own.
+pub const FOLDERS: [&str; 2] = ["core/fuzz", "host/fuzz"];
 
 /// Run each fuzz target for a few seconds.
 ///

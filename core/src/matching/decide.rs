@@ -64,7 +64,8 @@ impl Scores {
     pub(crate) fn decide(&self, lanes: u32, threshold: Threshold) -> Decisions {
         let mut accepted = 0u32;
         for (lane, &score) in self.scores.iter().enumerate() {
-            accepted |= u32::from((score - threshold.0) >= 0) << lane;
+            let below = ((score - threshold.0) as u32) >> 31;
+            accepted |= (below ^ 1) << lane;
         }
         Decisions { accepted: accepted & lanes & !self.refused, refused: self.refused != 0 }
     }

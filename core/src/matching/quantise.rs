@@ -71,13 +71,23 @@ pub fn quantise<F: Quantisable>(
     if largest == 0.0 {
         return Err(Error::ZeroVector);
     }
-    // Divided by the largest component first, so that no square over- or underflows.
-    let norm: f64 = vector.iter().map(|x| (x.to_f64() / largest) * (x.to_f64() / largest)).sum();
+    // Where squares could over- or underflow, the vector is first divided by its largest component.
+    let unit = if (1e-100..1e100).contains(&largest) { 1.0 } else { largest };
+    let norm: f64 = vector.iter().map(|x| (x.to_f64() / unit) * (x.to_f64() / unit)).sum();
     let length = libm::sqrt(norm);
     let scale = f64::from(layout.scale());
-    for (i, out) in out.iter_mut().enumerate() {
-        let x = vector.get(i).map_or(0.0, |x| x.to_f64());
-        *out = libm::round(x / largest / length * scale) as i16;
+    let (filled, padding) = out.split_at_mut_checked(vector.len()).ok_or(Error::Length)?;
+    for (out, x) in filled.iter_mut().zip(vector) {
+        *out = round(x.to_f64() / unit / length * scale);
     }
+    padding.fill(0);
     Ok(())
+}
+
+/// The nearest integer of |x| < 2^15, halves away from zero. (Cheaper than a call for each component.)
+#[inline(always)]
+fn round(x: f64) -> i16 {
+    let whole = x as i32;
+    let rest = x - f64::from(whole);
+    (whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)) as i16
 }

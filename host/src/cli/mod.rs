@@ -14,10 +14,11 @@ use output::Output;
 use std::process::ExitCode;
 use symbolon_core::matching::{Layout, Threshold};
 
-/// Authenticates people by biometric templates that stay encrypted while they are matched.
+/// Authenticates people by biometrics: probes are matched while they are encrypted.
 ///
-/// 32 people's embeddings fill one BFV ciphertext; one multiplication under encryption scores all 32;
-/// the custodian decrypts 32 numbers, turns each into one bit and signs the batch with ML-DSA-65.
+/// 32 people's probes fill one BFV ciphertext; one multiplication under encryption scores all 32; the
+/// custodian decrypts 32 numbers, turns each into one bit and signs the batch with ML-DSA-65. Templates
+/// are sealed on disk; the matcher, which multiplies by them, sees them.
 ///
 /// Begin with `symbolon demo`. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
 /// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
@@ -97,7 +98,7 @@ fn selected<'a>(ids: &'a [String], captures: Option<&Captures>) -> Result<Vec<(u
     }
 }
 
-/// Parses `--captures`. Errors: `E-CAPTURE`.
+/// Parses `--captures`. Errors: `E-ARGUMENT`.
 fn captures(text: Option<&str>) -> Result<Option<Captures>> {
     text.map(str::parse).transpose()
 }

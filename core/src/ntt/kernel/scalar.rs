@@ -1,8 +1,10 @@
 //! Portable kernels: the meaning that every other kernel is tested against.
 
+use crate::ntt::N;
 use crate::ntt::contract::{INVERSE_STRIDE, Kernels, Limb};
 use crate::ntt::plan::{PLAIN, Plan};
 use crate::zt;
+use core::array::from_fn;
 
 pub(crate) static KERNELS: Kernels = Kernels {
     isa: "scalar",
@@ -117,17 +119,61 @@ fn inverse_pair(x: &mut [u32], plan: &Plan, blocks: usize, bound: u32, reduce: b
     }
 }
 
+type Four = [u32; 4];
+
+const fn transpose([a, b, c, d]: [Four; 4]) -> [Four; 4] {
+    [
+        [a[0], b[0], c[0], d[0]],
+        [a[1], b[1], c[1], d[1]],
+        [a[2], b[2], c[2], d[2]],
+        [a[3], b[3], c[3], d[3]],
+    ]
+}
+
+/// Even and odd entries.
+const fn split(x: [u32; 8]) -> [Four; 2] {
+    [[x[0], x[2], x[4], x[6]], [x[1], x[3], x[5], x[7]]]
+}
+
+/// The last four forward layers and the final reduction: chunks of 16 words, as four arrays of four
+/// that compilers turn into vectors. The last two layers work across the arrays, hence transposed.
+#[inline(always)]
+fn forward_tail(x: &mut Limb, plan: &Plan) {
+    let p = plan.prime;
+    let butterfly = |a: Four, b: Four, w: Four, ws: Four| -> [Four; 2] {
+        let t: Four = from_fn(|i| p.shoup_lazy(b[i], w[i], ws[i]));
+        [from_fn(|i| a[i] + t[i]), from_fn(|i| a[i] + 2 * p.q() - t[i])]
+    };
+    let eight = plan.w.iter().zip(&plan.ws).skip(N / 16);
+    let four = plan.w.as_chunks::<2>().0.iter().zip(plan.ws.as_chunks::<2>().0).skip(N / 16);
+    let two = plan.w.as_chunks::<4>().0.iter().zip(plan.ws.as_chunks::<4>().0).skip(N / 16);
+    let one = plan.w.as_chunks::<8>().0.iter().zip(plan.ws.as_chunks::<8>().0).skip(N / 16);
+    let chunks = x.as_chunks_mut::<4>().0.as_chunks_mut::<4>().0;
+    for ((((chunk, (&w, &ws)), (w4, ws4)), (&w2, &ws2)), (&w1, &ws1)) in
+        chunks.iter_mut().zip(eight).zip(four).zip(two).zip(one)
+    {
+        let [a, b, c, d] = *chunk;
+        let [a, c] = butterfly(a, c, [w; 4], [ws; 4]);
+        let [b, d] = butterfly(b, d, [w; 4], [ws; 4]);
+        let [a, b] = butterfly(a, b, [w4[0]; 4], [ws4[0]; 4]);
+        let [c, d] = butterfly(c, d, [w4[1]; 4], [ws4[1]; 4]);
+        let [a, b, c, d] = transpose([a, b, c, d]);
+        let [a, c] = butterfly(a, c, w2, ws2);
+        let [b, d] = butterfly(b, d, w2, ws2);
+        let ([w_even, w_odd], [ws_even, ws_odd]) = (split(w1), split(ws1));
+        let [a, b] = butterfly(a, b, w_even, ws_even);
+        let [c, d] = butterfly(c, d, w_odd, ws_odd);
+        *chunk = transpose([a, b, c, d].map(|lanes| lanes.map(|v| p.reduce(v))));
+    }
+}
+
 fn forward(x: &mut Limb, plan: &Plan) {
     // Written out, so that every pass is compiled for its own length.
     forward_pair(x, plan, 1);
     forward_pair(x, plan, 4);
     forward_pair(x, plan, 16);
     forward_pair(x, plan, 64);
-    forward_pair(x, plan, 256);
-    forward_pair(x, plan, 1024);
-    for v in x {
-        *v = plan.prime.reduce(*v);
-    }
+    forward_tail(x, plan);
 }
 
 fn inverse(x: &mut Limb, plan: &Plan) {
