@@ -27,10 +27,10 @@ impl<const L: usize> Rns<L> {
 
     /// The limbs' transform tables.
     pub const PLANS: [&'static Plan; L] = {
-        let mut plans = [&PLANS[0]; L];
+        let mut plans = [PLANS[0]; L];
         let mut i = 0;
         while i < L {
-            plans[i] = &PLANS[i];
+            plans[i] = PLANS[i];
             i += 1;
         }
         plans

@@ -1,7 +1,8 @@
 //! The custodian: the only holder of secret keys. It sees scores, tells one bit each, and signs.
 
 use crate::error::{Error, Kind, Result};
-use crate::keys::{CustodianSeeds, Deployment, random};
+use crate::keys::{CustodianSeeds, Deployment};
+use crate::random::random;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,7 +61,7 @@ impl<const L: usize> Custodian<L> {
         Self {
             kernels,
             deployment: seeds.deployment,
-            secret: seeds.bfv_keys(kernels).0,
+            secret: seeds.secret_key(kernels),
             signing,
             refused: AtomicU64::new(0),
         }

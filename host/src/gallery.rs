@@ -1,7 +1,7 @@
 //! Templates as the matcher holds them: quantised, each with the salts of its commitments.
 
 use crate::error::{Error, Kind, Result};
-use crate::keys::random;
+use crate::random::random;
 use crate::store::Store;
 use std::collections::HashMap;
 use symbolon_core::attest::{Digest, Domain, commit};

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::gallery::vector_error;
-use crate::keys::random;
+use crate::random::random;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -93,8 +93,7 @@ impl<const L: usize> Gateway<L> {
         let Some(quantised) = desk.quantised.get_mut(..probes.len() * dims) else {
             return Err(Error::new(Kind::Argument, "more probes than lanes"));
         };
-        for (lane, (probe, out)) in
-            probes.iter().zip(quantised.chunks_exact_mut(dims)).enumerate()
+        for (lane, (probe, out)) in probes.iter().zip(quantised.chunks_exact_mut(dims)).enumerate()
         {
             quantise(self.layout, probe, out).map_err(|e| vector_error(e).at_row(lane))?;
         }

@@ -12,6 +12,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::private_file;
+use crate::random::{fill_random, random};
 use std::fs;
 use std::path::{Path, PathBuf};
 use symbolon_core::attest::{PUBLIC_KEY_SIZE, Receipt, SigningKey, VerifyingKey};
@@ -19,7 +20,6 @@ use symbolon_core::bfv::{PublicKey, Q54, Q81, SecretKey, generate, params};
 use symbolon_core::ntt::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::wire::Wire;
-use symbolon_platform::entropy;
 use zeroize::Zeroizing;
 
 const CUSTODIAN: &str = "custodian.key";
@@ -137,17 +137,24 @@ impl CustodianSeeds {
             signing: Zeroizing::new([0; 32]),
         };
         for seed in [&mut seeds.bfv, &mut seeds.signing] {
-            fill(seed.as_mut_slice())?;
+            fill_random(seed.as_mut_slice())?;
         }
         Ok(seeds)
     }
 
-    /// Derives the BFV key pair.
-    pub fn bfv_keys<const L: usize>(&self, k: &Kernels) -> (Box<SecretKey<L>>, Box<PublicKey<L>>) {
-        let (mut secret, mut public) = (bytemuck::zeroed_box(), bytemuck::zeroed_box());
+    /// Derives the BFV secret key.
+    pub fn secret_key<const L: usize>(&self, k: &Kernels) -> Box<SecretKey<L>> {
+        let mut secret = bytemuck::zeroed_box::<SecretKey<L>>();
+        secret.derive(k, &self.bfv);
+        secret
+    }
+
+    /// Derives the BFV public key.
+    pub fn public_key<const L: usize>(&self, k: &Kernels) -> Box<PublicKey<L>> {
+        let mut public = bytemuck::zeroed_box();
         let mut scratch = bytemuck::zeroed_box::<Poly<L, Coeff>>();
-        generate(k, &self.bfv, &mut secret, &mut public, &mut scratch);
-        (secret, public)
+        generate(k, &self.bfv, &mut bytemuck::zeroed_box(), &mut public, &mut scratch);
+        public
     }
 
     /// Derives the signing key, into `slot`.
@@ -168,8 +175,8 @@ pub fn create(dir: &Path, set: ParameterSet) -> Result<[PathBuf; 3]> {
     let seeds = CustodianSeeds::draw(set)?;
     let k = Kernels::select(symbolon_platform::cpu::detect());
     let public = match set {
-        ParameterSet::Q54 => encoded(&*seeds.bfv_keys::<Q54>(k).1),
-        ParameterSet::Q81 => encoded(&*seeds.bfv_keys::<Q81>(k).1),
+        ParameterSet::Q54 => encoded(&*seeds.public_key::<Q54>(k)),
+        ParameterSet::Q81 => encoded(&*seeds.public_key::<Q81>(k)),
     };
     let [custodian_path, public_path, verify_path] = &files;
     fs::write(public_path, public).map_err(|e| Error::io(public_path, "write", &e))?;
@@ -237,15 +244,4 @@ fn read_public(path: &Path, size: usize) -> Result<Vec<u8>> {
     let read = Read::take(&mut file, size as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|e| Error::io(path, "read", &e))?;
     Ok(bytes)
-}
-
-/// Random bytes. Errors: `E-ENTROPY`.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut out = [0; N];
-    fill(&mut out)?;
-    Ok(out)
-}
-
-fn fill(out: &mut [u8]) -> Result<()> {
-    entropy::fill(out).map_err(|e| Error::new(Kind::Entropy, e.to_string()))
 }

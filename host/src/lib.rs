@@ -11,6 +11,7 @@
 //! | [`matcher`] | multiplies, re-randomises, folds |
 //! | [`custodian`] | decides and signs |
 //! | [`batch`] | runs batches through the three, on every core |
+//! | [`private_file`], [`random`] | files only their owner may read; random bytes |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |
 #![forbid(unsafe_code)]
@@ -26,4 +27,5 @@ pub mod keys;
 pub mod matcher;
 pub mod population;
 pub mod private_file;
+pub mod random;
 pub mod store;

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::gallery::Entry;
-use crate::keys::random;
+use crate::random::random;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::Arc;

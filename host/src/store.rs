@@ -36,6 +36,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Kind, Result};
 use crate::input::{MAX_DIMS, check_id};
 use crate::private_file;
+use crate::random::fill_random;
 
 /// The largest template, in bytes (1 MiB).
 pub const MAX_TEMPLATE_BYTES: usize = 1 << 20;
@@ -320,7 +321,7 @@ impl Sealer {
     /// Writes a new key file, which must not exist. Errors: `E-IO`, `E-ENTROPY`.
     fn create(path: &Path) -> Result<Self> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
-        random(&mut *key)?;
+        fill_random(&mut *key)?;
         private_file::create(path, &*key)?;
         Ok(Self::new(&key))
     }
@@ -332,7 +333,7 @@ impl Sealer {
     /// `nonce | ciphertext | tag`.
     fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
         let mut nonce = XNonce::default();
-        random(&mut nonce)?;
+        fill_random(&mut nonce)?;
         // Exactly sized: a buffer that moved would leave the plain text behind.
         let mut sealed = Vec::with_capacity(SEAL_LEN + plain.len());
         sealed.extend_from_slice(&nonce);
@@ -383,7 +384,7 @@ impl Header {
             return Ok(None);
         }
         let mut uuid = [0; 16];
-        random(&mut uuid)?;
+        fill_random(&mut uuid)?;
         // RFC 9562, section 5.4: version 4, variant 10.
         uuid[6] = uuid[6] & 0x0f | 0x40;
         uuid[8] = uuid[8] & 0x3f | 0x80;
@@ -480,7 +481,7 @@ fn create(dir: &Path, header: Header) -> Result<()> {
     // The database appears whole under its name, or not at all; and it never takes the place of one
     // that another process has made meanwhile.
     let mut suffix = [0; 8];
-    random(&mut suffix)?;
+    fill_random(&mut suffix)?;
     let path = dir.join(DATABASE);
     let new = dir.join(format!("{DATABASE}.{:016x}", u64::from_le_bytes(suffix)));
     let made = create_database(&new, &header.seal(&sealer)?).and_then(|()| {
@@ -586,12 +587,6 @@ fn sync_dir(dir: &Path) -> Result<()> {
     #[cfg(unix)]
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, "sync", &e))?;
     Ok(())
-}
-
-fn random(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes).map_err(|e| {
-        Error::new(Kind::Entropy, format!("the operating system gives no random bytes: {e}"))
-    })
 }
 
 /// The next `N` bytes.

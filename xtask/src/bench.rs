@@ -23,8 +23,7 @@ pub struct Args {
 /// Runs the benches.
 pub fn run(report: &mut Report, args: &Args) {
     report.step("bench", || {
-        // Only [[bench]] targets: the library's own test harness does not know criterion's options.
-        let mut command = cargo(["bench", "-p", "symbolon-benches", "--bench", "*", "--"]);
+        let mut command = cargo(["bench", "-p", "symbolon-benches", "--"]);
         command.args(&args.filter);
         if args.quick {
             command.arg("--quick");

@@ -57,7 +57,13 @@ fn shown(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
-            words.push(format!("{}={}", name.to_string_lossy(), quoted(value)));
+            let name = name.to_string_lossy();
+            let inherited = env::var(&*name).unwrap_or_default();
+            let value = match value.to_str().and_then(|value| value.strip_suffix(&inherited)) {
+                Some(front) if !inherited.is_empty() => format!("{front}${name}"),
+                _ => quoted(value),
+            };
+            words.push(format!("{name}={value}"));
         }
     }
     let program = Path::new(command.get_program());
@@ -80,8 +86,9 @@ mod tests {
     #[test]
     fn commands_are_shown_as_typed() {
         let mut command = Command::new("ls");
-        command.env("LANG", "C").args(["-l", "a b"]);
-        assert_eq!(shown(&command), "LANG=C ls -l 'a b'");
+        let path = env::var("PATH").unwrap();
+        command.env("LANG", "C").env("PATH", "/a:".to_owned() + &path).args(["-l", "a b"]);
+        assert_eq!(shown(&command), "LANG=C PATH=/a:$PATH ls -l 'a b'");
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub fn run(report: &mut Report) {
 }
 
 fn installed() -> Result<()> {
-    match output(&mut cargo(["deny", "--version"])) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Unmet::Missing("run `cargo install --locked cargo-deny`".into()).into()),
-    }
+    output(&mut cargo(["deny", "--version"])).map(|_| ()).map_err(|_| {
+        let how = "cargo-deny is not installed: `cargo install --locked cargo-deny`";
+        Unmet::Missing(how.into()).into()
+    })
 }

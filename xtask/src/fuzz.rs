@@ -13,7 +13,7 @@ pub const FOLDERS: [&str; 2] = ["core/fuzz", "host/fuzz"];
 
 /// Run each fuzz target for a few seconds.
 ///
-/// A target is a file in core/fuzz/fuzz_targets or host/fuzz/fuzz_targets with a [[bin]] entry in
+/// A target is a file in core/fuzz/fuzz_targets or host/fuzz/fuzz_targets with a `[[bin]]` entry in
 /// that folder's Cargo.toml. Inputs to start from go in seeds/TARGET/ beside it and are committed;
 /// what the fuzzer finds is kept in corpus/TARGET/, and inputs that crash in artifacts/TARGET/.
 /// Uses cargo-fuzz (`cargo install --locked cargo-fuzz`) with the pinned toolchain, no nightly.
@@ -81,7 +81,8 @@ fn find(root: &Path, wanted: &[String]) -> Result<Vec<Target>> {
 
 fn fuzz(target: &Target, seconds: u32) -> Result<()> {
     if output(&mut cargo(["fuzz", "--version"])).is_err() {
-        return Err(Unmet::Missing("run `cargo install --locked cargo-fuzz`".into()).into());
+        let how = "cargo-fuzz is not installed: `cargo install --locked cargo-fuzz`";
+        return Err(Unmet::Missing(how.into()).into());
     }
     let Target { folder, name } = target;
     let corpus = root().join(folder).join("corpus").join(name);

@@ -1,11 +1,11 @@
-//! Receipts come from strangers: every input is decoded or refused, each receipt has one encoding,
-//! and verification ends with a verdict.
+//! Receipts come from strangers, one or many to a file: every input is decoded or refused, each
+//! receipt has one encoding and ends by itself, and verification ends with a verdict.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use symbolon_core::attest::{PUBLIC_KEY_SIZE, Receipt, SEED_SIZE, SigningKey, VerifyingKey};
+use symbolon_core::attest::{Error, PUBLIC_KEY_SIZE, Receipt, SEED_SIZE, SigningKey, VerifyingKey};
 
 /// The key that signed the seeds.
 static KEY: LazyLock<VerifyingKey> = LazyLock::new(|| {
@@ -16,12 +16,22 @@ static KEY: LazyLock<VerifyingKey> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Ok((receipt, used)) = Receipt::decode(data) else { return };
-    let mut encoded = [0; Receipt::MAX_SIZE];
-    let size = receipt.encode(&mut encoded).expect("what was decoded can be encoded");
-    assert_eq!(encoded[..size], data[..used]);
-    assert_eq!(Receipt::decode_exact(&data[..used]), Ok(receipt));
-    if let Ok(leaf) = receipt.verify(&KEY) {
-        assert_eq!(*leaf, receipt.leaf);
+    let mut rest = data;
+    while let Ok((receipt, used)) = Receipt::decode(rest) {
+        assert!((Receipt::MIN_SIZE..=Receipt::MAX_SIZE).contains(&used));
+        let (bytes, after) = rest.split_at(used);
+        let mut encoded = [0; Receipt::MAX_SIZE];
+        assert_eq!(receipt.encode(&mut encoded), Ok(used));
+        assert_eq!(encoded[..used], *bytes);
+        // What follows makes no difference, and each byte is needed.
+        assert_eq!(Receipt::decode_exact(bytes), Ok(receipt));
+        assert_eq!(Receipt::decode(&bytes[..used - 1]), Err(Error::Truncated));
+        if !after.is_empty() {
+            assert_eq!(Receipt::decode_exact(rest), Err(Error::TrailingBytes));
+        }
+        if let Ok(leaf) = receipt.verify(&KEY) {
+            assert_eq!(*leaf, receipt.leaf);
+        }
+        rest = after;
     }
 });

@@ -4,37 +4,66 @@
 
 use bytemuck::{Zeroable, zeroed_box};
 use libfuzzer_sys::fuzz_target;
-use symbolon_core::bfv::{Ciphertext, PublicKey, SeededCiphertext};
+use symbolon_core::bfv::{Ciphertext, PublicKey, Q54, Q81, SeededCiphertext};
 use symbolon_core::matching::Folded;
 use symbolon_core::wire::Wire;
 
 const HEADER: usize = 8;
 
-fn check<T: Wire + Zeroable>(data: &[u8]) {
-    // As it is, and filled up with zeros so that a short input reaches the last field too.
-    for size in [data.len(), T::SIZE] {
-        let mut bytes = data.to_vec();
-        bytes.resize(size, 0);
-        let mut value = zeroed_box::<T>();
-        let mut encoded = vec![0; T::SIZE];
-        let decoded = value.decode(&bytes);
-        value.encode(&mut encoded).expect("the buffer has the size");
-        if decoded.is_ok() {
-            assert!(encoded == bytes, "a second encoding");
-        } else {
-            assert!(encoded[HEADER..].iter().all(|&byte| byte == 0), "something left behind");
-        }
+/// `value` may hold an earlier object, of which nothing may remain.
+fn check<T: Wire>(value: &mut T, bytes: &[u8]) {
+    let decoded = value.decode(bytes);
+    let mut encoded = vec![0; T::SIZE];
+    value.encode(&mut encoded).expect("the buffer has the size");
+    if decoded.is_ok() {
+        assert!(encoded == bytes, "a second encoding");
+    } else {
+        assert!(encoded[HEADER..] == vec![0; T::SIZE - HEADER], "something left behind");
     }
 }
 
-// Read as what the header says: every other type stops at the header.
-fuzz_target!(|data: &[u8]| match data.get(5..7) {
-    Some([1, 3]) => check::<PublicKey<3>>(data),
-    Some([2, 2]) => check::<Ciphertext<2>>(data),
-    Some([2, 3]) => check::<Ciphertext<3>>(data),
-    Some([3, 2]) => check::<SeededCiphertext<2>>(data),
-    Some([3, 3]) => check::<SeededCiphertext<3>>(data),
-    Some([4, 2]) => check::<Folded<2>>(data),
-    Some([4, 3]) => check::<Folded<3>>(data),
-    _ => check::<PublicKey<2>>(data),
+/// Continues `data` with `fill`, over and over, so that a short input reaches every field.
+fn filled<T: Wire>(data: &[u8], fill: &[u8]) -> Vec<u8> {
+    let mut bytes = data.to_vec();
+    while bytes.len() < T::SIZE && !fill.is_empty() {
+        bytes.extend_from_slice(fill);
+    }
+    bytes.truncate(T::SIZE);
+    bytes
+}
+
+fn check_filled<T: Wire + Zeroable>(data: &[u8]) {
+    let mut value = zeroed_box::<T>();
+    let body = data.get(HEADER..).unwrap_or_default();
+    check(&mut *value, &filled::<T>(data, body));
+    check(&mut *value, &filled::<T>(data, &[0; 1024]));
+    check(&mut *value, data);
+}
+
+fn refuses<T: Wire + Zeroable>(data: &[u8]) {
+    assert!(zeroed_box::<T>().decode(data).is_err());
+}
+
+fuzz_target!(|data: &[u8]| {
+    // Kind and parameter set.
+    match data.get(5..7) {
+        Some([1, 2]) => check_filled::<PublicKey<Q54>>(data),
+        Some([1, 3]) => check_filled::<PublicKey<Q81>>(data),
+        Some([2, 2]) => check_filled::<Ciphertext<Q54>>(data),
+        Some([2, 3]) => check_filled::<Ciphertext<Q81>>(data),
+        Some([3, 2]) => check_filled::<SeededCiphertext<Q54>>(data),
+        Some([3, 3]) => check_filled::<SeededCiphertext<Q81>>(data),
+        Some([4, 2]) => check_filled::<Folded<Q54>>(data),
+        Some([4, 3]) => check_filled::<Folded<Q81>>(data),
+        _ => {
+            refuses::<PublicKey<Q54>>(data);
+            refuses::<PublicKey<Q81>>(data);
+            refuses::<Ciphertext<Q54>>(data);
+            refuses::<Ciphertext<Q81>>(data);
+            refuses::<SeededCiphertext<Q54>>(data);
+            refuses::<SeededCiphertext<Q81>>(data);
+            refuses::<Folded<Q54>>(data);
+            refuses::<Folded<Q81>>(data);
+        }
+    }
 });

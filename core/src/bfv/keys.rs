@@ -1,6 +1,6 @@
 //! Keys. Everything is derived from one 32-byte seed, which is what a custodian stores.
 
-use crate::attest::Domain;
+use crate::attest::{Domain, hash};
 use crate::ntt::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
@@ -22,7 +22,7 @@ pub struct SecretKey<const L: usize> {
 }
 
 impl<const L: usize> SecretKey<L> {
-    /// All zero, for statics: not a key until [`generate`] has filled it.
+    /// All zero, for statics: not a key until it is derived.
     pub const ZERO: Self = Self { s: Poly::ZERO };
 }
 
@@ -53,10 +53,27 @@ impl<const L: usize> PublicKey<L> {
 const MAX_SECRET_NORM: u64 = 2_912;
 const MAX_ERROR_NORM: u64 = 48_710;
 
-/// Derives a key pair from `seed`, in place. `scratch` is left holding zeros.
-///
-/// The same seed always gives the same keys. One seed in 10^8 gives norms above six sigma at the
-/// first try; the derivation then goes on with its keystream, so that no seed fails.
+impl<const L: usize> SecretKey<L> {
+    /// Derives the secret key from `seed`, in place: all that a custodian needs. [`generate`] derives
+    /// the same one.
+    ///
+    /// The same seed always gives the same key. Fewer than one seed in 10^8 give a norm above six
+    /// sigma at the first try; the derivation then goes on with its keystream, so that no seed fails.
+    pub fn derive(&mut self, k: &Kernels, seed: &[u8; 32]) {
+        let mut rng = sample::stream(SECRET, seed);
+        let s = retag::<L, Mont, Coeff>(&mut self.s);
+        loop {
+            sample::ternary(&mut rng, s);
+            if norm(s) <= MAX_SECRET_NORM {
+                break;
+            }
+        }
+        s.forward(k).to_mont(k);
+    }
+}
+
+/// Derives a key pair from `seed`, in place, as [`SecretKey::derive`] does the secret half. `scratch`
+/// is left holding zeros.
 pub fn generate<const L: usize>(
     k: &Kernels,
     seed: &[u8; 32],
@@ -64,18 +81,9 @@ pub fn generate<const L: usize>(
     public: &mut PublicKey<L>,
     scratch: &mut Poly<L, Coeff>,
 ) {
-    public.seed = crate::attest::hash(PUBLIC_SEED, &[seed]);
+    secret.derive(k, seed);
+    public.seed = hash(PUBLIC_SEED, &[seed]);
     public.expand(k);
-
-    let mut rng = sample::stream(SECRET, seed);
-    let s = retag::<L, Mont, Coeff>(&mut secret.s);
-    loop {
-        sample::ternary(&mut rng, s);
-        if norm(s) <= MAX_SECRET_NORM {
-            break;
-        }
-    }
-    s.forward(k).to_mont(k);
 
     let mut rng = sample::stream(ERROR, seed);
     loop {
@@ -84,10 +92,8 @@ pub fn generate<const L: usize>(
             break;
         }
     }
-    let e = scratch.forward(k);
-    // p0 = -(a s + e): a is p1 without its 2^32, which the product with s would take off, so one
-    // product of two multiplicands gives a s as a multiplicand; e becomes one too.
-    let e = e.to_mont(k);
+    let e = scratch.forward(k).to_mont(k);
+    // p0 = -(a s + e). The product of two multiplicands is a multiplicand again.
     let p0 = retag::<L, Mont, Eval>(&mut public.p0);
     p0.set_product(k, retag(&mut public.p1), &secret.s);
     p0.add_assign(k, retag(e));

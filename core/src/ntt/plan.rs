@@ -61,11 +61,13 @@ impl Plan {
 
 /// The limbs' primes, the three largest below 2^27 that are 1 mod 8192, each with a primitive
 /// 2N-th root of unity (the smallest generator's power that is one).
-pub static PLANS: [Plan; 3] = [
-    Plan::new(134_176_769, 51_707_741),
-    Plan::new(134_111_233, 133_095_912),
-    Plan::new(134_012_929, 89_697_661),
-];
+///
+/// A static each, so that a firmware image holds the tables of its own parameter set only.
+pub const PLANS: [&Plan; 3] = [&PLAN_0, &PLAN_1, &PLAN_2];
+
+static PLAN_0: Plan = Plan::new(134_176_769, 51_707_741);
+static PLAN_1: Plan = Plan::new(134_111_233, 133_095_912);
+static PLAN_2: Plan = Plan::new(134_012_929, 89_697_661);
 
 /// The primes alone, for constants.
 pub(crate) const PRIMES: [Prime; 3] = [PLANS[0].prime, PLANS[1].prime, PLANS[2].prime];

@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
     let mut rest = selected.iter().peekable();
     for (row, id) in ids.iter().enumerate() {
         let capture = seen.entry(id).or_default();
-        let picked = rest.next_if(|&&&(picked, _)| picked == row);
+        let picked = rest.next_if(|&&(picked, _)| picked == row);
         assert_eq!(picked.is_some(), captures.contains(*capture));
         assert!(picked.is_none_or(|&(_, picked)| picked == id));
         *capture += 1;

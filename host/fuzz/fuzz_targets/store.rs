@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 /// A store of 40 people and the bytes of its database.
 static STORE: LazyLock<(TempDir, PathBuf, Vec<u8>)> = LazyLock::new(|| {
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+    let dir =
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
     let mut store = Store::create_or_open(dir.path(), 128).expect("a new store");
     let people = (0..40).map(|i| (format!("id{i}"), Zeroizing::new(template(&format!("id{i}")))));
     store.enrol(people).expect("an enrolment");
@@ -53,6 +54,7 @@ fuzz_target!(|damage: &[u8]| {
         store.enrol([("new", Zeroizing::new(template("new")))]).map(drop)
     })();
     // Nobody else has the store open, and the disk is in order.
-    let refused = |e: Error| [Kind::StoreFormat, Kind::StoreKey, Kind::StoreRecord].contains(&e.kind());
+    let refused =
+        |e: Error| [Kind::StoreFormat, Kind::StoreKey, Kind::StoreRecord].contains(&e.kind());
     assert!(outcome.is_ok() || outcome.is_err_and(refused));
 });

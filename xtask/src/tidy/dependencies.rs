@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::source::{Source, starts_with, tokens, without_tests};
+use super::source::{Source, starts_with, tokens, untested};
 use super::{TextFile, Violation};
 
 const CORE: &str = "symbolon-core";
@@ -56,8 +56,7 @@ pub fn check(metadata: &Value, files: &[TextFile]) -> Vec<Violation> {
 /// Checks that core is no_std and names neither std nor alloc outside its tests.
 pub fn check_core_is_bare(sources: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
-    for source in sources.iter().filter(|source| source.path.starts_with("core/src/")) {
-        let (code, _) = without_tests(&source.code);
+    for (source, code) in untested(sources, "core/src/") {
         let tokens = tokens(&code);
         let has = |pattern| (0..tokens.len()).any(|at| starts_with(&tokens[at..], pattern));
         if source.path == "core/src/lib.rs" && !has("# ! [ no_std ]") {

@@ -69,11 +69,38 @@ pub fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// The files in `folder` but for test modules, each with its code but for its tests.
+pub fn untested<'a>(sources: &'a [Source], folder: &str) -> Vec<(&'a Source, String)> {
+    let mut files = Vec::new();
+    let mut test_modules = Vec::new();
+    for source in sources.iter().filter(|source| source.path.starts_with(folder)) {
+        let (code, modules) = without_tests(&source.code);
+        test_modules.extend(modules.iter().map(|name| child(&source.path, name)));
+        files.push((source, code));
+    }
+    files.retain(|(source, _)| {
+        !test_modules.iter().any(|module| {
+            let rest = source.path.strip_prefix(module.as_str());
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        })
+    });
+    files
+}
+
+/// The path, without ending, of the module `name` declared in the file at `path`.
+fn child(path: &str, name: &str) -> String {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    match file {
+        "lib.rs" | "mod.rs" => format!("{folder}/{name}"),
+        _ => format!("{}/{name}", path.trim_end_matches(".rs")),
+    }
+}
+
 const TEST_ONLY: [&str; 2] = ["# [ cfg ( test ) ]", "# [ cfg ( all ( test ,"];
 
 /// `code` with every item under `#[cfg(test)]` blanked, or all of it under `#![cfg(test)]`; and the
 /// names of the test modules that are files of their own (`#[cfg(test)] mod name;`).
-pub fn without_tests(code: &str) -> (String, Vec<String>) {
+fn without_tests(code: &str) -> (String, Vec<String>) {
     let tokens = tokens(code);
     let mut kept = code.as_bytes().to_vec();
     let mut modules = Vec::new();
@@ -273,5 +300,30 @@ mod tests {
         assert!(kept.contains("struct Kept { a: u8,") && kept.contains("also_kept() {}"), "{kept}");
         assert_eq!(modules, ["proofs"]);
         assert_eq!(words(&without_tests("#![cfg(test)] fn gone() {}").0), [""; 0]);
+    }
+
+    #[test]
+    fn test_modules_in_files_of_their_own_are_tests() {
+        let declares = "#[cfg(test)]\nmod oracle;\nmod plan;\n";
+        let files = [
+            ("core/src/ntt/mod.rs", declares),
+            ("core/src/ntt/oracle.rs", ""),
+            ("core/src/ntt/oracle/deep.rs", ""),
+            ("core/src/ntt/plan.rs", ""),
+            ("core/src/pool.rs", declares),
+            ("core/src/pool/oracle.rs", ""),
+            ("core/src/oracle.rs", ""),
+            ("host/src/lib.rs", ""),
+        ]
+        .map(|(path, text)| Source::new(path, text));
+        let kept = untested(&files, "core/src/");
+        let kept: Vec<_> = kept.into_iter().map(|(source, _)| source.path.as_str()).collect();
+        let expected = [
+            "core/src/ntt/mod.rs",
+            "core/src/ntt/plan.rs",
+            "core/src/pool.rs",
+            "core/src/oracle.rs",
+        ];
+        assert_eq!(kept, expected);
     }
 }

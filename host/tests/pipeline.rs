@@ -1,0 +1,343 @@
+//! The three roles together, where the command line cannot reach: lanes that are not in use, the
+//! order of lanes, and what comes to the custodian altered or made up.
+
+use chacha20::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use symbolon_core::attest::{Domain, Receipt, SigningKey, VerifyingKey, bulk};
+use symbolon_core::bfv::{Ciphertext, Q54, Q81};
+use symbolon_core::matching::{Folded, Layout, Threshold};
+use symbolon_core::ntt::Kernels;
+use symbolon_core::wire::Wire;
+use symbolon_host::batch::{Attempt, Outcome, Pipeline};
+use symbolon_host::custodian::Custodian;
+use symbolon_host::error::Kind;
+use symbolon_host::gallery::{Entry, Gallery, record};
+use symbolon_host::gateway::{self, Gateway};
+use symbolon_host::keys::CustodianSeeds;
+use symbolon_host::matcher::{self, Matcher};
+use symbolon_host::private_file;
+use symbolon_host::store::Store;
+
+const LAYOUTS: [Layout; 3] = [Layout::D128, Layout::D256, Layout::D512];
+const PEOPLE: usize = 6;
+
+fn kernels() -> &'static Kernels {
+    Kernels::select(symbolon_platform::cpu::detect())
+}
+
+/// Seeds that are the same every time, by way of a key file.
+fn seeds<const L: usize>() -> CustodianSeeds {
+    let dir = tempfile::tempdir().unwrap();
+    // SYCK, version, parameter set, epoch, deployment, both seeds.
+    let mut file = b"SYCK\x01".to_vec();
+    file.push(L as u8);
+    file.extend_from_slice(&7u32.to_le_bytes());
+    file.extend_from_slice(&[0xd0; 16]);
+    file.extend_from_slice(&[1; 32]);
+    file.extend_from_slice(&[2; 32]);
+    private_file::create(&dir.path().join("custodian.key"), &file).unwrap();
+    CustodianSeeds::load(dir.path()).unwrap()
+}
+
+/// A person's embedding: far from everybody else's.
+fn embedding(layout: Layout, person: usize) -> Vec<f64> {
+    let mut rng = ChaCha20Rng::from_seed([person as u8; 32]);
+    (0..layout.dims()).map(|_| f64::from(rng.next_u32() as i32)).collect()
+}
+
+/// Person i at position i.
+fn gallery(layout: Layout) -> Gallery {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::create_or_open(dir.path(), layout.dims()).unwrap();
+    let name = |person: usize| format!("person {person}");
+    let record = |person| record(layout, &embedding(layout, person)).unwrap();
+    store.enrol((0..PEOPLE).map(|person| (name(person), record(person)))).unwrap();
+    let mut gallery = Gallery::new(layout);
+    for person in 0..PEOPLE {
+        assert_eq!(gallery.load(&store, &name(person)).unwrap(), Some(person));
+    }
+    gallery
+}
+
+fn pipeline<const L: usize>(layout: Layout, cosine: f64) -> Pipeline<L> {
+    let (seeds, threshold) = (seeds::<L>(), Threshold::from_cosine(layout, cosine).unwrap());
+    let public = seeds.public_key::<L>(kernels());
+    Pipeline::new(kernels(), layout, threshold, &seeds, public)
+}
+
+/// Whose probe, and whom it claims to be: with no period that a permutation of lanes could keep.
+fn plan(count: usize) -> Vec<(usize, usize)> {
+    let mut rng = ChaCha20Rng::from_seed([99; 32]);
+    let mut person = || rng.next_u32() as usize % PEOPLE;
+    (0..count)
+        .map(|_| {
+            let own = person();
+            (own, if person() < PEOPLE / 2 { own } else { person() })
+        })
+        .collect()
+}
+
+fn run<const L: usize>(
+    pipeline: &Pipeline<L>,
+    layout: Layout,
+    plan: &[(usize, usize)],
+) -> Vec<Outcome> {
+    let people: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
+    let attempts: Vec<_> =
+        plan.iter().map(|&(own, claim)| Attempt { probe: &people[own], claim }).collect();
+    pipeline.run(&gallery(layout), &attempts, &|_| {}).unwrap()
+}
+
+fn lanes_in_order<const L: usize>() {
+    for layout in LAYOUTS {
+        let users = layout.users();
+        let (half, all) = (pipeline::<L>(layout, 0.5), pipeline::<L>(layout, -1.0));
+        // A full batch or several; then a last one with one lane in use, with all but one.
+        for count in [1, users - 1, users, users + 1, 4 * users - 3] {
+            let plan = plan(count);
+            let outcomes = run(&half, layout, &plan);
+            assert_eq!(outcomes.len(), count.div_ceil(users));
+            for (outcome, plan) in outcomes.iter().zip(plan.chunks(users)) {
+                let bits = plan
+                    .iter()
+                    .rev()
+                    .fold(0, |bits, (own, claim)| bits << 1 | u32::from(own == claim));
+                assert_eq!(outcome.decisions.accepted, bits);
+                assert!(!outcome.decisions.refused);
+            }
+            // Whoever takes part is accepted, and nobody else.
+            for (outcome, plan) in run(&all, layout, &plan).iter().zip(plan.chunks(users)) {
+                assert_eq!(u64::from(outcome.decisions.accepted), (1 << plan.len()) - 1);
+            }
+        }
+        assert_eq!((half.refused(), all.refused()), (0, 0));
+        assert!(run(&half, layout, &[]).is_empty());
+    }
+}
+
+#[test]
+fn lanes_in_order_q54() {
+    lanes_in_order::<Q54>();
+}
+
+#[test]
+fn lanes_in_order_q81() {
+    lanes_in_order::<Q81>();
+}
+
+#[test]
+fn receipts_say_who_and_what() {
+    let layout = Layout::D256;
+    let (plan, people) = (plan(20), gallery(layout));
+    let probes: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
+    let attempts: Vec<_> =
+        plan.iter().map(|&(own, claim)| Attempt { probe: &probes[own], claim }).collect();
+    let outcomes = pipeline::<Q54>(layout, 0.5).run(&people, &attempts, &|_| {}).unwrap();
+
+    let mut slot = None;
+    let mut key = [0; symbolon_core::attest::PUBLIC_KEY_SIZE];
+    SigningKey::init(&mut slot, &[2; 32]).public_key(&mut key);
+    let key = VerifyingKey::decode(&key);
+    let (mut requests, mut batches, mut row) = (Vec::new(), Vec::new(), 0);
+    for (outcome, batch) in outcomes.iter().zip(plan.chunks(layout.users())) {
+        let mut bytes = Vec::new();
+        outcome.signed.receipts(&mut bytes).unwrap();
+        let mut rest = &bytes[..];
+        for (lane, &(own, claim)) in batch.iter().enumerate() {
+            let (receipt, size) = Receipt::decode(rest).unwrap();
+            rest = &rest[size..];
+            let leaf = receipt.verify(&key).unwrap();
+            let entry = people.get(claim).unwrap();
+            assert_eq!(leaf.accept, own == claim);
+            assert_eq!((leaf.identity, leaf.template), (entry.identity, entry.commitment));
+            let statement = &receipt.statement;
+            assert_eq!(usize::from(receipt.index), lane);
+            assert_eq!(usize::from(statement.count), batch.len());
+            assert_eq!((statement.deployment, statement.key_epoch), ([0xd0; 16], 7));
+            assert_eq!((statement.params, statement.dims), (Q54 as u8, 256));
+            // ceil(0.5 * 173^2)
+            assert_eq!(statement.threshold, 14_965);
+            requests.extend([leaf.request, leaf.nonce]);
+            batches.push(statement.batch);
+            row += 1;
+        }
+        assert!(rest.is_empty());
+    }
+    assert_eq!(row, plan.len());
+    requests.sort_unstable();
+    requests.dedup();
+    assert_eq!(requests.len(), 2 * plan.len(), "every request and nonce is its own");
+    batches.dedup();
+    assert_eq!(batches.len(), outcomes.len());
+}
+
+#[test]
+fn errors_name_the_attempt() {
+    let layout = Layout::D128;
+    let (pipeline, gallery) = (pipeline::<Q54>(layout, 0.5), gallery(layout));
+    let good = embedding(layout, 0);
+    let mut nan = good.clone();
+    nan[77] = f64::NAN;
+    let (zero, long) = (vec![0.0; 128], vec![1.0; 129]);
+    let cases: [(&[f64], usize, Kind); 5] = [
+        (&nan, 0, Kind::NotFinite),
+        (&zero, 0, Kind::ZeroVector),
+        (&long, 0, Kind::Dimension),
+        (&[], 0, Kind::Dimension),
+        (&good, PEOPLE, Kind::UnknownId),
+    ];
+    for (probe, claim, kind) in cases {
+        for (at, count) in [(0, 1), (70, 100)] {
+            let mut attempts = vec![Attempt { probe: &good, claim: 0 }; count];
+            attempts[at] = Attempt { probe, claim };
+            let error = pipeline.run(&gallery, &attempts, &|_| {}).err().unwrap();
+            assert_eq!(error.kind(), kind);
+            assert_eq!(error.row(), Some(at), "{error}");
+        }
+    }
+}
+
+// --- what is altered or made up ---
+
+const HEADER: usize = 8;
+
+/// The header of a folded batch.
+fn folded_header<const L: usize>(layout: Layout) -> Vec<u8> {
+    [b"SYMB".as_slice(), &[1, 4, L as u8, layout.id()]].concat()
+}
+
+/// Packs words of 27 bits, lowest bit first.
+fn pack(out: &mut Vec<u8>, words: impl Iterator<Item = u32>) {
+    let bits: Vec<bool> = words.flat_map(|word| (0..27).map(move |i| word >> i & 1 == 1)).collect();
+    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit));
+    out.extend(bits.chunks(8).map(byte));
+}
+
+/// Adds one to the packed word at `index`; one that would leave the range becomes zero.
+fn increment(bytes: &mut [u8], index: usize) {
+    let bit = HEADER * 8 + index * 27;
+    let get = |bytes: &[u8], i: usize| u32::from(bytes[(bit + i) / 8] >> ((bit + i) % 8) & 1);
+    let word = (0..27).fold(0, |word, i| word | get(bytes, i) << i);
+    // All primes are above it.
+    let next = if word < 134_000_000 { word + 1 } else { 0 };
+    for i in 0..27 {
+        let (at, shift) = ((bit + i) / 8, (bit + i) % 8);
+        bytes[at] = bytes[at] & !(1 << shift) | ((next >> i & 1) as u8) << shift;
+    }
+}
+
+fn encoded<T: Wire>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![0; T::SIZE];
+    value.encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn decoded<T: Wire + bytemuck::Zeroable>(bytes: &[u8]) -> Box<T> {
+    let mut value = bytemuck::zeroed_box::<T>();
+    value.decode(bytes).unwrap();
+    value
+}
+
+/// Random words are a well-formed folded batch, and a custodian that decides on it must accept
+/// nobody, whatever the threshold. With 8 users one in 4^8 would pass the bound; seeds are fixed.
+fn garbage_is_refused<const L: usize>() {
+    let custodian = Custodian::<L>::new(kernels(), &seeds::<L>());
+    let mut rng = ChaCha20Rng::from_seed([5; 32]);
+    let mut word = || rng.next_u32() % 134_000_000;
+    let mut refused = 0;
+    for layout in LAYOUTS {
+        let lowest = Threshold::from_cosine(layout, -1.0).unwrap();
+        for _ in 0..10 {
+            let mut bytes = folded_header::<L>(layout);
+            for _ in 0..L {
+                pack(&mut bytes, (0..32).map(|i| if i < layout.users() { word() } else { 0 }));
+            }
+            pack(&mut bytes, (0..4096 * L).map(|_| word()));
+            let folded = decoded::<Folded<L>>(&bytes);
+            assert_eq!(folded.layout(), layout);
+            for count in [1, layout.users(), 32] {
+                let decisions = custodian.decide(&folded, count, lowest);
+                assert!(decisions.refused);
+                assert_eq!(decisions.accepted, 0);
+                refused += 1;
+                assert_eq!(custodian.refused(), refused);
+            }
+        }
+    }
+}
+
+#[test]
+fn garbage_is_refused_q54() {
+    garbage_is_refused::<Q54>();
+}
+
+#[test]
+fn garbage_is_refused_q81() {
+    garbage_is_refused::<Q81>();
+}
+
+/// One word changed by one, at any place between the roles, and the whole batch is refused.
+fn one_word_is_enough<const L: usize>() {
+    let layout = Layout::D128;
+    let users = layout.users();
+    let seeds = seeds::<L>();
+    let public = std::sync::Arc::from(seeds.public_key::<L>(kernels()));
+    let gateway = Gateway::<L>::new(kernels(), layout, std::sync::Arc::clone(&public));
+    let matcher = Matcher::<L>::new(kernels(), layout, public);
+    let custodian = Custodian::<L>::new(kernels(), &seeds);
+    let lowest = Threshold::from_cosine(layout, -1.0).unwrap();
+    let (mut front, mut back) =
+        (gateway::Desk::new(layout).unwrap(), matcher::Desk::new().unwrap());
+
+    let (people, probe) = (gallery(layout), embedding(layout, 0));
+    let templates: Vec<&Entry> = vec![people.get(0).unwrap(); users];
+    gateway.encrypt(&mut front, &vec![probe.as_slice(); users]).unwrap();
+    let ciphertext = encoded(front.ciphertext());
+    assert_eq!(front.digest(), bulk(Domain::PROBE, &[&ciphertext]));
+    let (folded, _) = matcher.fold(&mut back, front.ciphertext(), &templates).unwrap();
+    let honest = encoded(folded);
+
+    // All lanes hold a genuine attempt: those not in use are rejected all the same.
+    let half = Threshold::from_cosine(layout, 0.5).unwrap();
+    for (count, bits) in [(0, 0), (1, 1), (5, 31), (31, u32::MAX >> 1), (32, u32::MAX)] {
+        for threshold in [lowest, half] {
+            let decisions = custodian.decide(folded, count, threshold);
+            assert_eq!((decisions.accepted, decisions.refused), (bits, false));
+        }
+    }
+    assert_eq!(custodian.decide(folded, usize::MAX, half).accepted, u32::MAX);
+    assert_eq!(custodian.refused(), 0);
+
+    let mut refused = 0;
+    let mut refuses = |folded: &Folded<L>, what: &str, index: usize| {
+        let decisions = custodian.decide(folded, users, lowest);
+        assert!(decisions.refused && decisions.accepted == 0, "{what}, word {index}");
+        refused += 1;
+        assert_eq!(custodian.refused(), refused);
+    };
+    // Every sum; of the second component the first, the last and some between.
+    let (sums, words) = (32 * L, (32 + 4096) * L);
+    for index in (0..sums).chain((sums..words).step_by(509)).chain([words - 1]) {
+        let mut bytes = honest.clone();
+        increment(&mut bytes, index);
+        refuses(&decoded::<Folded<L>>(&bytes), "folded", index);
+    }
+    // The same before the matcher has it.
+    for index in (0..2 * 4096 * L).step_by(1021) {
+        let mut bytes = ciphertext.clone();
+        increment(&mut bytes, index);
+        let altered = decoded::<Ciphertext<L>>(&bytes);
+        let (folded, _) = matcher.fold(&mut back, &altered, &templates).unwrap();
+        refuses(folded, "probe", index);
+    }
+}
+
+#[test]
+fn one_word_is_enough_q54() {
+    one_word_is_enough::<Q54>();
+}
+
+#[test]
+fn one_word_is_enough_q81() {
+    one_word_is_enough::<Q81>();
+}
