@@ -128,8 +128,10 @@ impl<const L: usize> Pipeline<L> {
                 let outcome = self.one(&mut worker, gallery, batch).map_err(|e| {
                     // The others stop at their next batch.
                     next.store(batches.len(), Ordering::Relaxed);
-                    let lane = e.row().unwrap_or(0);
-                    e.at_row(index * users + lane)
+                    match e.row() {
+                        Some(lane) => e.at_row(index * users + lane),
+                        None => e,
+                    }
                 })?;
                 progress(batch.len());
                 done.push((index, outcome));
@@ -151,9 +153,10 @@ impl<const L: usize> Pipeline<L> {
     ) -> Result<Outcome> {
         let mut probes = Vec::with_capacity(batch.len());
         let mut templates: Vec<&Entry> = Vec::with_capacity(batch.len());
-        for attempt in batch {
+        for (lane, attempt) in batch.iter().enumerate() {
             probes.push(attempt.probe);
-            let nobody = || Error::new(Kind::UnknownId, "nobody is enrolled at this position");
+            let nobody =
+                || Error::new(Kind::UnknownId, "nobody is enrolled at this position").at_row(lane);
             templates.push(gallery.get(attempt.claim).ok_or_else(nobody)?);
         }
         let mut watch = Stopwatch::start();

@@ -267,7 +267,7 @@ mod tests {
         let error = Error::new(Kind::Dimension, "0 columns").in_file("a.npy").at_row(3);
         assert_eq!(
             error.to_json(),
-            r#"{"error":{"code":"E-DIMENSION","field":null,"file":"a.npy","line":null,"message":"0 columns","row":3}}"#
+            r#"{"error":{"code":"E-DIMENSION","message":"0 columns","file":"a.npy","row":3,"line":null,"field":null}}"#
         );
     }
 

@@ -208,12 +208,22 @@ fn encoded<T: Wire>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Reads `public.key`. Errors: `E-KEY-FILE`, `E-IO`.
-pub fn load_public<const L: usize>(dir: &Path) -> Result<Box<PublicKey<L>>> {
+/// Reads `public.key` and, where the custodian's seeds are at hand, holds it against them: what is
+/// encrypted for another key decrypts to noise, and everybody would be rejected without a word.
+///
+/// Errors: `E-KEY-FILE`, `E-IO`.
+pub fn load_public<const L: usize>(
+    dir: &Path,
+    k: &Kernels,
+    seeds: &CustodianSeeds,
+) -> Result<Box<PublicKey<L>>> {
     let path = dir.join(PUBLIC);
     let bytes = read_public(&path, PublicKey::<L>::SIZE)?;
     let mut key = bytemuck::zeroed_box::<PublicKey<L>>();
     key.decode(&bytes).map_err(|e| key_error(&path, &e.to_string()))?;
+    if bytes != encoded(&*seeds.public_key::<L>(k)) {
+        return Err(key_error(&path, "belongs to another secret key than custodian.key holds"));
+    }
     Ok(key)
 }
 

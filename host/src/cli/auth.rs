@@ -102,9 +102,9 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         ParameterSet::Q81 => context.run::<Q81>(&gallery, &attempts, &progress),
     };
     bar.finish_and_clear();
-    let outcomes = outcomes.map_err(|e| {
-        let row = e.row().and_then(|i| claims.get(i)).map_or(0, |claim| claim.row);
-        e.in_file(arguments.embeddings.to_string_lossy()).at_row(row)
+    let outcomes = outcomes.map_err(|e| match e.row().and_then(|i| claims.get(i)) {
+        Some(claim) => e.in_file(arguments.embeddings.to_string_lossy()).at_row(claim.row),
+        None => e,
     })?;
 
     if let Some(path) = &arguments.receipt {
@@ -174,7 +174,7 @@ impl Context<'_> {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Outcome>> {
         let kernels = Kernels::select(symbolon_platform::cpu::detect());
-        let public = keys::load_public::<L>(&self.arguments.store)?;
+        let public = keys::load_public::<L>(&self.arguments.store, kernels, self.seeds)?;
         Pipeline::new(kernels, self.layout, self.threshold, self.seeds, public)
             .run(gallery, attempts, progress)
     }

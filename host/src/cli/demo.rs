@@ -132,7 +132,7 @@ impl Demo<'_> {
             .map(|(plan, probe)| Attempt { probe, claim: plan.claim as usize })
             .collect();
 
-        let public = keys::load_public::<L>(self.dir.path())?;
+        let public = keys::load_public::<L>(self.dir.path(), kernels, &self.seeds)?;
         let pipeline =
             Pipeline::<L>::new(kernels, self.layout, self.threshold, &self.seeds, public);
         let bar = output.progress("authenticating", attempts.len());
