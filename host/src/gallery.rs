@@ -48,8 +48,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// From a record. `None` if it is not one of this layout.
-    fn parse(layout: Layout, id: &str, record: &[u8]) -> Option<Self> {
+    /// From a record as [`record`] makes it. `None` if it is not one of this layout.
+    pub fn parse(layout: Layout, id: &str, record: &[u8]) -> Option<Self> {
         let (identity_salt, rest) = record.split_first_chunk::<32>()?;
         let (template_salt, values) = rest.split_first_chunk::<32>()?;
         if values.len() != 2 * layout.dims() {

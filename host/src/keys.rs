@@ -98,6 +98,10 @@ fn key_error(path: &Path, message: &str) -> Error {
     Error::new(Kind::KeyFile, message).in_file(path.to_string_lossy())
 }
 
+fn wrong_size(path: &Path, bytes: &[u8], size: usize) -> Error {
+    key_error(path, &format!("has {} bytes, not {size}", bytes.len()))
+}
+
 /// Whether a directory holds a deployment's keys.
 pub fn exist(dir: &Path) -> bool {
     dir.join(CUSTODIAN).exists()
@@ -117,14 +121,22 @@ impl CustodianSeeds {
     /// Reads `custodian.key`. Errors: `E-KEY-FILE`, `E-IO`.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join(CUSTODIAN);
-        let bytes = private_file::read::<CUSTODIAN_SIZE>(&path, Kind::KeyFile)?;
-        let too_short = || key_error(&path, "is too short");
-        let (header, rest) = bytes.split_first_chunk::<HEADER>().ok_or_else(too_short)?;
-        let (bfv, rest) = rest.split_first_chunk::<32>().ok_or_else(too_short)?;
-        let (signing, _) = rest.split_first_chunk::<32>().ok_or_else(too_short)?;
-        let (deployment, id) = Deployment::parse(header, CUSTODIAN_MAGIC, &path)?;
+        Self::parse(&*private_file::read::<CUSTODIAN_SIZE>(&path, Kind::KeyFile)?, &path)
+    }
+
+    /// Parses the content of a `custodian.key`; `path` stands for it in errors. Errors: `E-KEY-FILE`.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        let parts = || {
+            let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+            let (bfv, rest) = rest.split_first_chunk::<32>()?;
+            let signing: &[u8; 32] = rest.try_into().ok()?;
+            Some((header, bfv, signing))
+        };
+        let (header, bfv, signing) =
+            parts().ok_or_else(|| wrong_size(path, bytes, CUSTODIAN_SIZE))?;
+        let (deployment, id) = Deployment::parse(header, CUSTODIAN_MAGIC, path)?;
         let set = ParameterSet::from_id(id)
-            .ok_or_else(|| key_error(&path, &format!("parameter set {id} is not known")))?;
+            .ok_or_else(|| key_error(path, &format!("parameter set {id} is not known")))?;
         Ok(Self { set, deployment, bfv: Zeroizing::new(*bfv), signing: Zeroizing::new(*signing) })
     }
 
@@ -169,8 +181,13 @@ impl CustodianSeeds {
 pub fn create(dir: &Path, set: ParameterSet) -> Result<[PathBuf; 3]> {
     private_file::create_dir(dir)?;
     let files = [CUSTODIAN, PUBLIC, VERIFY].map(|name| dir.join(name));
+    if exist(dir) {
+        return Err(key_error(&dir.join(CUSTODIAN), "exists already; keys are never overwritten"));
+    }
     if let Some(path) = files.iter().find(|path| path.exists()) {
-        return Err(key_error(path, "exists already; keys are never overwritten"));
+        let message = "exists without custodian.key (it is another machine's, or key generation was \
+                       interrupted); keys are never overwritten: remove it first";
+        return Err(key_error(path, message));
     }
     let seeds = CustodianSeeds::draw(set)?;
     let k = Kernels::select(symbolon_platform::cpu::detect());
@@ -229,13 +246,17 @@ pub fn load_public<const L: usize>(
 
 /// Reads a `verify.key`, whatever its name. Errors: `E-KEY-FILE`, `E-IO`.
 pub fn load_verifying(path: &Path) -> Result<(Deployment, VerifyingKey)> {
-    let bytes = read_public(path, VERIFY_SIZE)?;
-    let split = bytes.split_first_chunk::<HEADER>();
-    let parsed = split.and_then(|(h, rest)| Some((h, rest.first_chunk::<PUBLIC_KEY_SIZE>()?)));
-    let Some((header, key)) = parsed.filter(|_| bytes.len() == VERIFY_SIZE) else {
-        let message = format!("has {} bytes, not {VERIFY_SIZE}", bytes.len());
-        return Err(key_error(path, &message));
+    parse_verifying(&read_public(path, VERIFY_SIZE)?, path)
+}
+
+/// Parses the content of a `verify.key`; `path` stands for it in errors. Errors: `E-KEY-FILE`.
+pub fn parse_verifying(bytes: &[u8], path: &Path) -> Result<(Deployment, VerifyingKey)> {
+    let parts = || {
+        let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+        let key: &[u8; PUBLIC_KEY_SIZE] = rest.try_into().ok()?;
+        Some((header, key))
     };
+    let (header, key) = parts().ok_or_else(|| wrong_size(path, bytes, VERIFY_SIZE))?;
     let (deployment, algorithm) = Deployment::parse(header, VERIFY_MAGIC, path)?;
     if algorithm != Receipt::ML_DSA_65 {
         return Err(key_error(path, &format!("signature algorithm {algorithm} is not known")));

@@ -1046,3 +1046,30 @@ fn help_names_every_option() {
         assert!(!run.stderr.to_lowercase().contains("panic"));
     }
 }
+
+/// A slip must not cost a key: receipts take the place of receipts only.
+#[test]
+fn receipts_overwrite_receipts_only() {
+    let world = World::new();
+    let auth = |out| {
+        ["auth", "--embeddings", "probes.csv", "--ids", "ids", "--store", "store", "--receipt", out]
+    };
+    let before = snapshot(&world.path("store"));
+    for key in ["store/custodian.key", "store/verify.key"] {
+        world.unusable(&auth(key), "E-ARGUMENT", json!({ "file": key }));
+    }
+    assert_eq!(snapshot(&world.path("store")), before);
+    world.run(&auth("receipts")).ok();
+    world.run(&auth("receipts")).ok();
+}
+
+/// Mistakes in the arguments are one line with a code, like any other error.
+#[test]
+fn wrong_arguments() {
+    let world = World::new();
+    for arguments in
+        [&["frob"][..], &["auth"], &["demo", "--identities", "1"], &["demo", "--nonsense"]]
+    {
+        world.unusable(arguments, "E-ARGUMENT", json!({}));
+    }
+}

@@ -11,7 +11,9 @@ use crate::store::Store;
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use symbolon_core::attest::Receipt;
 use symbolon_core::bfv::{Q54, Q81};
 use symbolon_core::matching::{Layout, Threshold, quantise};
 use symbolon_core::ntt::Kernels;
@@ -65,6 +67,9 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         Layout::for_dims(store.dims()).map_err(|e| Error::new(Kind::Dimension, e.to_string()))?;
     let threshold = threshold(layout, &arguments.threshold)?;
     let seeds = CustodianSeeds::load(&arguments.store)?;
+    if let Some(path) = &arguments.receipt {
+        refuse_other_files(path)?;
+    }
     let embeddings = Embeddings::load(&arguments.embeddings)?;
     embeddings.require_dims(store.dims())?;
     let ids = embeddings.label(arguments.ids.as_deref())?;
@@ -157,6 +162,23 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Receipts may take the place of older receipts, and of nothing else: a slip must not cost a key.
+fn refuse_other_files(path: &Path) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        // A pipe or a device loses nothing.
+        return Ok(());
+    }
+    let mut magic = [0; Receipt::MAGIC.len()];
+    match fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) if magic == Receipt::MAGIC => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) | Err(_) => {
+            let message = "exists and holds no receipts: it is not overwritten";
+            Err(Error::new(Kind::Argument, message).in_file(path.to_string_lossy()))
+        }
+    }
 }
 
 struct Context<'a> {

@@ -17,9 +17,11 @@ use symbolon_core::ntt::Kernels;
 use symbolon_platform::clock::Stopwatch;
 use zeroize::Zeroizing;
 
-/// Show everything at work, no input needed: makes a population by a documented model, enrols it into
-/// a store in a temporary directory, runs genuine and impostor attempts under encryption, checks every
-/// decision against the clear computation and every batch's receipt, and prints what it took.
+/// Show everything at work; no input needed.
+///
+/// Makes a population by a documented model, enrols it into a store in a temporary directory, runs
+/// genuine and impostor attempts under encryption, checks every decision against the clear computation
+/// and every batch's receipt, and prints what it took.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// People to enrol.

@@ -36,23 +36,23 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
+// Each command's help stands at its arguments.
+#[allow(missing_docs)]
 enum Command {
-    /// Show everything at work on people made by a documented model.
     Demo(demo::Arguments),
-    /// Enrol people: one embedding each, sealed into a store.
     Enrol(enrol::Arguments),
-    /// Authenticate: match probes against the people they claim to be, under encryption.
     Auth(auth::Arguments),
-    /// Verify receipts, offline.
     Verify(verify::Arguments),
-    /// Make a deployment's keys.
     Keygen(keygen::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
     let mut output = Output::new(arguments.json);
     let result = start_pool(arguments.threads)
         .and_then(|()| match &arguments.command {
@@ -67,6 +67,25 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output.fail(&error),
     }
+}
+
+/// What was asked for (help, the version), or a mistake in the arguments, in one line like any other.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Help that nobody reads any more is no error.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nothing was asked for: show what can be.
+        let _ = error.print();
+        return ExitCode::from(Kind::Argument.exit_code());
+    }
+    let text = error.to_string();
+    let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    Output::new(json).fail(&Error::new(Kind::Argument, format!("{what}; see symbolon --help")))
 }
 
 fn start_pool(threads: Option<usize>) -> Result<()> {
