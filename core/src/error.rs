@@ -21,8 +21,6 @@ pub enum Error {
     Threshold,
     /// A re-randomisation that was used before: each hides one result only.
     BlindUsed,
-    /// Parts made for different layouts.
-    LayoutMismatch,
 }
 
 impl fmt::Display for Error {
@@ -35,7 +33,6 @@ impl fmt::Display for Error {
             Self::ZeroVector => f.write_str("the vector is zero"),
             Self::Threshold => f.write_str("threshold must be a number between -1 and 1"),
             Self::BlindUsed => f.write_str("a re-randomisation may be used once"),
-            Self::LayoutMismatch => f.write_str("parts were made for different layouts"),
         }
     }
 }

@@ -15,7 +15,6 @@
 //! | [`bfv`] | keys, encryption, evaluation, decryption |
 //! | [`matching`] | quantise, place, fold, re-randomise, decide |
 //! | [`attest`] | leaves, Merkle trees, signatures, receipts |
-
 //! | [`wire`] | canonical, versioned bytes |
 //! | [`place`] | large values in place |
 #![no_std]

@@ -50,6 +50,9 @@ pub fn uniform<const L: usize, R: CryptoRng + ?Sized>(rng: &mut R, out: &mut Pol
 }
 
 /// Uniform in {-1, 0, 1}: a byte below 255, mod 3.
+///
+/// The generator is asked for min(what is missing, 1024) bytes at a time. That is part of the seeded
+/// derivations, as a ChaCha20 generator drops what is left of a word after each call.
 pub fn ternary<const L: usize, R: CryptoRng + ?Sized>(rng: &mut R, out: &mut Poly<L, Coeff>) {
     let mut buffer = [0u8; BUFFER];
     let [first, ..] = out.limbs.as_mut_slice() else { return };

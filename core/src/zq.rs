@@ -201,7 +201,7 @@ impl Prime {
         acc
     }
 
-    /// base^exp mod q. Variable time in `exp`: for constants only.
+    /// base^exp mod q of a canonical base. Variable time in `exp`: for constants only.
     #[must_use]
     pub const fn pow(&self, base: u32, mut exp: u64) -> u32 {
         let mut base = base;

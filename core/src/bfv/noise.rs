@@ -38,7 +38,8 @@ pub const FRESH_PUBLIC: u128 = six_sigma(FRESH_VARIANCE);
 pub const FRESH_SECRET: u128 = 21;
 
 /// The bound after a fresh public-key encryption is multiplied by a plaintext with coefficients
-/// uniform mod t (as encoded templates are). One more for the message's own rounding.
+/// uniform mod t; encoded templates have a squared norm of at most that (0.68 to 0.98 of it in
+/// samples). One more for the message's own rounding.
 pub const PRODUCT: u128 =
     six_sigma((FRESH_VARIANCE + 1) * N as u128 * (T as u128 * T as u128 / 12));
 

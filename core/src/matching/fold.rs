@@ -136,8 +136,11 @@ pub fn commit_seed(seed: &[u8; 32]) -> Digest {
 }
 
 /// Matches a batch: probe times templates, re-randomised, flooded and folded, all in the memory of
-/// `blind`, which is used up. `templates` come from [`Layout::encode_templates`] and must be of the
-/// blind's layout, as must the probe.
+/// `blind`, which is used up. `templates` come from [`Layout::encode_templates`].
+///
+/// Probe, templates and blind must be made for one layout. Neither ciphertext nor multiplicand tells
+/// which it was: where they differ, scores are random mod t, which nothing refuses, and a good part of
+/// all lanes is accepted. Fix the layout once, as the host's pipeline does.
 ///
 /// # Errors
 /// [`Error::BlindUsed`] if the blind has served before or was never prepared.

@@ -60,7 +60,7 @@ impl Plan {
 }
 
 /// The limbs' primes, the three largest below 2^27 that are 1 mod 8192, each with a primitive
-/// 2N-th root of unity (the smallest generator's power that is one).
+/// 2N-th root of unity: x^((q - 1) / 2N) for the least x that gives one. Part of the wire format.
 ///
 /// A static each, so that a firmware image holds the tables of its own parameter set only.
 pub const PLANS: [&Plan; 3] = [&PLAN_0, &PLAN_1, &PLAN_2];
