@@ -31,7 +31,7 @@ use redb::{
     Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableDefinition,
 };
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::error::{Error, Kind, Result};
 use crate::input::{MAX_DIMS, check_id};
@@ -312,6 +312,12 @@ impl std::fmt::Debug for Store {
 /// The key, as a cipher that wipes it on drop.
 struct Sealer(XChaCha20Poly1305);
 
+/// Wiping is a feature of the cipher's crate that could be lost unnoticed.
+const _: fn(XChaCha20Poly1305) = {
+    fn wiped_on_drop<T: ZeroizeOnDrop>(_: T) {}
+    wiped_on_drop
+};
+
 impl Sealer {
     /// Reads a key file. Errors: `E-STORE-KEY`, `E-IO`.
     fn load(path: &Path) -> Result<Self> {
@@ -523,10 +529,10 @@ fn open_reader(path: &Path) -> Result<ReadOnlyDatabase> {
 /// Runs a database operation and gives its failure a code.
 ///
 /// redb does not hold the pages it reads against their checksums. Most nonsense it reports; some makes
-/// it panic (ids or table names that are not UTF-8, offsets out of range). That is a damaged store,
-/// not a bug here: the panic is caught, and its message, which would spoil the error of one line, is
-/// not printed. Everything redb owns during the operation must be dropped within it, since dropping
-/// may panic too.
+/// it panic (table names that are not UTF-8, offsets out of range). That is a damaged store, not a bug
+/// here: the panic is caught, and its message, which would spoil the error of one line, is not
+/// printed. Everything redb owns during the operation must be dropped within it, since dropping may
+/// panic too. Not caught: a page number gone wrong can have redb allocate up to 4 GiB for the page.
 fn shield<T>(
     path: &Path,
     operation: impl FnOnce() -> std::result::Result<T, redb::Error>,

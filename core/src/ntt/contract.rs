@@ -6,7 +6,7 @@
 //! **Order.** Position i of a transformed limb holds the value at psi^(2 brv(i) + 1), where psi is
 //! the plan's 2N-th root and brv reverses log2(N) bits (the order in which decimation in time
 //! leaves it). So 128 k .. 128 k + 127 are the roots with X^128 = c_k, one block, and the k-th
-//! output of the 32-point transform ([`Kernels::forward_small`]) is the value at c_k.
+//! output of the 32-point transform (`forward_small`) is the value at c_k.
 //!
 //! **Bounds.** Since q < 2^27, a word holds 32 q. Shoup's product takes any word and gives less
 //! than 2q.
@@ -43,7 +43,7 @@ const _: () = {
     assert!(super::LOG_N.is_multiple_of(INVERSE_STRIDE), "the last layer must be one that reduces");
 };
 
-/// The largest transform that [`Kernels::forward_small`] and its inverse do: users in a batch.
+/// The largest transform that `Kernels::forward_small` and its inverse do: users in a batch.
 pub const MAX_SMALL: usize = 32;
 
 /// One limb.
