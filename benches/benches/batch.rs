@@ -75,6 +75,7 @@ fn set<const L: usize>(group: &mut BenchmarkGroup<'_, WallTime>, k: &Kernels) {
             BatchSize::PerIteration,
         );
     });
+    let mut blind = fresh();
     let folded = fold(k, &ciphertext, factor, &mut blind).expect("fresh");
     assert_eq!(secret.decide(k, folded, u32::MAX, threshold).accepted, want);
     group.bench_function("decide", |b| {
