@@ -6,7 +6,7 @@
 //! are much larger than their encodings (a 32-byte seed, 1,952 bytes).
 //!
 //! Stack, measured on x86-64 in optimised builds: [`SigningKey::init`] 295 KB,
-//! [`SigningKey::public_key`] 180 KB, signing 120 KB, [`VerifyingKey::decode`] 106 KB with the key
+//! [`SigningKey::public_key`] 180 KB, signing 120 KB, [`VerifyingKey::decode`] 95 to 106 KB with the key
 //! it returns, [`VerifyingKey::verify`] 78 KB. An embedder with less expands and verifies elsewhere,
 //! or gives this module a stack of its own.
 //!
