@@ -8,8 +8,8 @@ use criterion::{
 };
 use symbolon_benches::{Batch, kernels, keys, rng, zero};
 use symbolon_core::bfv::{Ciphertext, Plaintext, Q54, Q81, encrypt, params};
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Blind, Threshold, fold, quantise};
-use symbolon_core::ntt::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 
 fn set<const L: usize>(group: &mut BenchmarkGroup<'_, WallTime>, k: &Kernels) {

@@ -7,7 +7,7 @@ use symbolon_benches::{Batch, kernels, keys, rng, zero};
 use symbolon_core::bfv::{
     Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, encrypt, generate, params,
 };
-use symbolon_core::ntt::Kernels;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 
 fn set<const L: usize>(group: &mut BenchmarkGroup<'_, WallTime>, k: &Kernels) {

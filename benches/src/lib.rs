@@ -5,9 +5,8 @@ use bytemuck::{Zeroable, zeroed_box};
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use symbolon_core::bfv::{PublicKey, SecretKey, generate};
-use symbolon_core::cap::Scalar;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, quantise};
-use symbolon_core::ntt::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 
 /// A value in a box of its own, all zero.
@@ -16,10 +15,10 @@ pub fn zero<T: Zeroable>() -> Box<T> {
     zeroed_box()
 }
 
-/// Kernels to measure, with their names.
+/// Every kind of kernel that this processor runs.
 #[must_use]
 pub fn kernels() -> Vec<&'static Kernels> {
-    vec![Kernels::scalar(Scalar)]
+    symbolon_platform::cpu::available().into_iter().map(Kernels::select).collect()
 }
 
 /// A generator from a fixed seed.

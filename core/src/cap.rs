@@ -29,10 +29,13 @@ macro_rules! capability {
 }
 
 capability!(Avx2, "AVX2");
-capability!(Avx512, "AVX-512 F, DQ, BW and VL");
+capability!(
+    Avx512,
+    "AVX-512 F, DQ, BW, VL, VBMI, VBMI2, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and after)"
+);
 capability!(Neon, "Advanced SIMD (NEON)");
 
-/// The best that was found, to choose kernels by: see [`crate::ntt::Kernels::select`].
+/// The best that was found, to choose kernels by: see [`crate::kernel::Kernels::select`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
     /// Portable code.

@@ -9,7 +9,8 @@
 //! |---|---|
 //! | [`cap`] | what the processor can do, as values |
 //! | [`zq`], [`zt`] | arithmetic modulo one 27-bit prime, and modulo t = 65537 |
-//! | [`ntt`] | the transforms, behind one contract for every kernel |
+//! | [`ntt`] | the transform's size and tables |
+//! | [`kernel`] | every inner loop, for each kind of processor, behind one contract |
 //! | [`poly`], [`rns`] | polynomials modulo Q, and the ways between residues and integers |
 //! | [`sample`] | ternary, centred binomial and uniform, from the caller's generator |
 //! | [`bfv`] | keys, encryption, evaluation, decryption |
@@ -24,6 +25,7 @@ pub mod attest;
 pub mod bfv;
 pub mod cap;
 pub mod error;
+pub mod kernel;
 pub mod matching;
 pub mod ntt;
 pub mod place;

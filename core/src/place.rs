@@ -26,6 +26,15 @@ pub fn zeroed<T: Zeroable>(memory: &mut MaybeUninit<T>) -> &mut T {
     }
 }
 
+/// Overwrites a value with zeros, which the compiler may not leave out, at the speed of memory.
+pub fn wipe<T: Zeroable>(value: &mut T) {
+    bytemuck::write_zeroes(value);
+    // SAFETY: no instruction. The pointer escapes into it, so the zeros must be in memory before.
+    unsafe {
+        core::arch::asm!("/* {0} */", in(reg) core::ptr::from_mut(value), options(nostack, preserves_flags));
+    }
+}
+
 /// The same words under another representation. Only the transforms and conversions that really
 /// change the representation call this.
 pub(crate) fn retag<const L: usize, A, B>(poly: &mut Poly<L, A>) -> &mut Poly<L, B> {

@@ -1,6 +1,7 @@
 //! Polynomials in R_Q = Z_Q\[X\]/(X^N + 1), held limb by limb. The representation is a type.
 
-use crate::ntt::{Kernels, N};
+use crate::kernel::Kernels;
+use crate::ntt::N;
 use crate::place::retag;
 use crate::rns::Rns;
 use bytemuck::Zeroable;

@@ -11,7 +11,7 @@
 //! | 7 | layout of a folded batch: 0, 1, 2 for 128, 256, 512 dimensions; else 0 |
 //!
 //! Limbs are packed: word i occupies bits 27 i .. 27 i + 27 of a little-endian bit stream, 13,824
-//! bytes a limb, in evaluation form and transform order ([`crate::ntt::contract`]). A word that is
+//! bytes a limb, in evaluation form and transform order ([`crate::kernel::contract`]). A word that is
 //! not below its prime is refused.
 //!
 //! | kind | body | Q54 | Q81 |
@@ -28,8 +28,8 @@
 
 use crate::bfv::{Ciphertext, PublicKey, SeededCiphertext, params};
 use crate::cap::Scalar;
+use crate::kernel::Kernels;
 use crate::matching::{Folded, Layout};
-use crate::ntt::Kernels;
 use crate::rns::Rns;
 use crate::zq::Prime;
 use bytemuck::Zeroable;

@@ -9,7 +9,7 @@
 //! | Barrett | any u32 a | a in \[0, 2q) | sums that have grown |
 //!
 //! Values at rest are canonical, in \[0, q). Inside a kernel they are lazy, under the bounds of
-//! [`crate::ntt::contract`]. Nothing here branches on or divides by a value, but for the functions
+//! [`crate::kernel::contract`]. Nothing here branches on or divides by a value, but for the functions
 //! marked as meant for constants.
 //!
 //! Sources: Montgomery 1985; Barrett 1986; Harvey, "Faster arithmetic for number-theoretic
@@ -17,7 +17,7 @@
 
 /// One prime modulus q with the constants its reductions need.
 ///
-/// q is odd and 2^26 < q < 2^27, so 32 q < 2^32: see [`crate::ntt::contract`] for what that buys.
+/// q is odd and 2^26 < q < 2^27, so 32 q < 2^32: see [`crate::kernel::contract`] for what that buys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prime {
     q: u32,
@@ -68,6 +68,13 @@ impl Prime {
     #[inline(always)]
     pub const fn r2(&self) -> u32 {
         self.r2
+    }
+
+    /// q^-1 mod 2^32.
+    #[must_use]
+    #[inline(always)]
+    pub const fn qinv(&self) -> u32 {
+        self.neg_qinv.wrapping_neg()
     }
 
     /// The canonical value of an a < 2q.

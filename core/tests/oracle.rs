@@ -204,7 +204,9 @@ fn uniform<const L: usize>(rng: &mut ChaCha20Rng) -> Ring<L> {
                     break x;
                 }
             };
-            let odd = 2 * (i.reverse_bits() >> 20) + 1;
+            // Each group of 256 is a square of 16 x 16, transposed.
+            let natural = i / 256 * 256 + i % 16 * 16 + i % 256 / 16;
+            let odd = 2 * (natural.reverse_bits() >> 20) + 1;
             let inverse = power(psi_inverse, odd.into());
             let mut factor = value;
             for sum in &mut sums {

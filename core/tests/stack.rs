@@ -20,11 +20,12 @@ use symbolon_core::bfv::{
     params,
 };
 use symbolon_core::cap::{self, Capability, Scalar};
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::mask::masked;
 use symbolon_core::matching::{
     Blind, Decisions, Folded, Layout, MAX_USERS, Threshold, fold, quantise,
 };
-use symbolon_core::ntt::{Kernels, N};
+use symbolon_core::ntt::N;
 use symbolon_core::place;
 use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::wire::Wire;

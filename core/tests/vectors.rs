@@ -13,8 +13,8 @@ use symbolon_core::bfv::{
     Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, encrypt, generate,
 };
 use symbolon_core::cap::Scalar;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Blind, Folded, Layout, fold};
-use symbolon_core::ntt::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::wire::{Wire, WireError};
 

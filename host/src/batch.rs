@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use symbolon_core::attest::Leaf;
 use symbolon_core::bfv::PublicKey;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Layout, Threshold};
-use symbolon_core::ntt::Kernels;
 use symbolon_platform::clock::Stopwatch;
 
 /// One probe against one enrolled person.

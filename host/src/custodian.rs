@@ -11,8 +11,8 @@ use symbolon_core::attest::{
     bulk, merkle,
 };
 use symbolon_core::bfv::{SecretKey, params};
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Folded, Threshold};
-use symbolon_core::ntt::Kernels;
 use symbolon_core::wire::Wire;
 use symbolon_platform::clock;
 use zeroize::Zeroizing;

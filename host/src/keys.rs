@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use symbolon_core::attest::{PUBLIC_KEY_SIZE, Receipt, SigningKey, VerifyingKey};
 use symbolon_core::bfv::{PublicKey, Q54, Q81, SecretKey, generate, params};
-use symbolon_core::ntt::Kernels;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::wire::Wire;
 use zeroize::Zeroizing;

@@ -9,9 +9,9 @@ use rand_core::{Rng, SeedableRng};
 use std::sync::Arc;
 use symbolon_core::attest::Digest;
 use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey};
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::fold::commit_seed;
 use symbolon_core::matching::{Blind, Folded, Layout, fold};
-use symbolon_core::ntt::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 use zeroize::{Zeroize, Zeroizing};
 

@@ -3,7 +3,8 @@
 use super::encode::Plaintext;
 use super::encrypt::Ciphertext;
 use super::keys::SecretKey;
-use crate::ntt::{Kernels, N};
+use crate::kernel::Kernels;
+use crate::ntt::N;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Poly};
 use crate::rns::Rns;

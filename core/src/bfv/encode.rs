@@ -1,7 +1,8 @@
 //! Plaintexts: N words mod t, and what they can stand for.
 
 use crate::error::Error;
-use crate::ntt::{Kernels, LOG_N, N};
+use crate::kernel::Kernels;
+use crate::ntt::{LOG_N, N};
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;
 use crate::zt;

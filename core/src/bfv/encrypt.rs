@@ -3,7 +3,7 @@
 use super::encode::Plaintext;
 use super::keys::{PublicKey, SecretKey};
 use crate::attest::Domain;
-use crate::ntt::Kernels;
+use crate::kernel::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Poly};
 use crate::sample;

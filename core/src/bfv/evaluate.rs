@@ -8,7 +8,7 @@
 //! | multiply plain | times the plaintext polynomial: up to sqrt(N) t / sqrt(12), some 20 bits |
 
 use super::encrypt::Ciphertext;
-use crate::ntt::Kernels;
+use crate::kernel::Kernels;
 use crate::poly::{Eval, Mont, Poly};
 
 impl<const L: usize> Ciphertext<L> {

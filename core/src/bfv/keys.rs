@@ -1,7 +1,7 @@
 //! Keys. Everything is derived from one 32-byte seed, which is what a custodian stores.
 
 use crate::attest::{Domain, hash};
-use crate::ntt::Kernels;
+use crate::kernel::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;

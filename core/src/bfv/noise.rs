@@ -16,8 +16,9 @@
 use super::encode::Plaintext;
 use super::encrypt::Ciphertext;
 use super::keys::SecretKey;
+use crate::kernel::Kernels;
 use crate::matching::{Blind, Folded, Layout, MAX_USERS};
-use crate::ntt::{Kernels, N};
+use crate::ntt::N;
 use crate::poly::{Coeff, Mont, Poly};
 use crate::rns::Rns;
 use crate::zt::T;

@@ -4,7 +4,7 @@ use super::fold::Folded;
 use super::layout::{Layout, MAX_USERS};
 use crate::bfv::SecretKey;
 use crate::error::Error;
-use crate::ntt::Kernels;
+use crate::kernel::Kernels;
 use crate::rns::Rns;
 use crate::zt::{self, T};
 use zeroize::Zeroize;

@@ -16,7 +16,7 @@ use super::layout::{Layout, MAX_USERS};
 use crate::attest::{Digest, Domain, hash};
 use crate::bfv::{Ciphertext, PublicKey};
 use crate::error::Error;
-use crate::ntt::Kernels;
+use crate::kernel::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;

@@ -2,7 +2,8 @@
 
 use crate::bfv::Plaintext;
 use crate::error::Error;
-use crate::ntt::{Kernels, LOG_N, N};
+use crate::kernel::Kernels;
+use crate::ntt::{LOG_N, N};
 use crate::poly::{Coeff, Mont, Poly};
 use crate::zt;
 use bytemuck::Zeroable;

@@ -9,7 +9,8 @@
 use super::decide::{Decisions, Scores, Threshold};
 use super::layout::{Layout, MAX_USERS};
 use crate::bfv::{Ciphertext, Plaintext, PublicKey, SecretKey, encrypt};
-use crate::ntt::{Kernels, LOG_N};
+use crate::kernel::Kernels;
+use crate::ntt::LOG_N;
 use crate::poly::{Coeff, Mont, Poly};
 use crate::zt;
 use rand_core::CryptoRng;

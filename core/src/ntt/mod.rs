@@ -1,15 +1,8 @@
-//! The negacyclic number-theoretic transform and the pointwise arithmetic around it.
-//!
-//! [`contract`] states what every kernel must keep; `kernel/` holds the kernels, one file for each
-//! capability, all with the same functions; [`plan`] holds the constant tables.
+//! The negacyclic number-theoretic transform: its size and its constant tables. The transforms
+//! themselves are kernels, see [`crate::kernel`].
 
-pub mod contract;
-mod kernel;
 pub mod plan;
-#[cfg(test)]
-mod tests;
 
-pub use contract::Kernels;
 pub use plan::{PLANS, Plan};
 
 /// log2 of the ring degree.

@@ -18,6 +18,8 @@ pub struct Plan {
     pub(crate) ws: [u32; N],
     /// The prime.
     pub prime: Prime,
+    /// Its place in [`PLANS`].
+    pub(crate) index: usize,
     /// 1/N and its companion: scales the sum leg of the inverse's last layer.
     pub(crate) n_inv: (u32, u32),
     /// The inverse's last twiddle times 1/N, and its companion.
@@ -31,7 +33,7 @@ const fn reverse(i: usize) -> usize {
 impl Plan {
     /// # Panics
     /// Unless `psi` is a primitive 2N-th root of unity mod the prime.
-    const fn new(q: u32, psi: u32) -> Self {
+    const fn new(index: usize, q: u32, psi: u32) -> Self {
         let prime = Prime::new(q);
         assert!((q - 1).is_multiple_of(2 * N as u32), "no 2N-th root of unity");
         assert!(prime.pow(psi, N as u64) == q - 1, "psi^N must be -1");
@@ -53,6 +55,7 @@ impl Plan {
             w,
             ws,
             prime,
+            index,
             n_inv: (n_inv, prime.shoup(n_inv)),
             w_last: (w_last, prime.shoup(w_last)),
         }
@@ -65,9 +68,9 @@ impl Plan {
 /// A static each, so that a firmware image holds the tables of its own parameter set only.
 pub const PLANS: [&Plan; 3] = [&PLAN_0, &PLAN_1, &PLAN_2];
 
-static PLAN_0: Plan = Plan::new(134_176_769, 51_707_741);
-static PLAN_1: Plan = Plan::new(134_111_233, 133_095_912);
-static PLAN_2: Plan = Plan::new(134_012_929, 89_697_661);
+static PLAN_0: Plan = Plan::new(0, 134_176_769, 51_707_741);
+static PLAN_1: Plan = Plan::new(1, 134_111_233, 133_095_912);
+static PLAN_2: Plan = Plan::new(2, 134_012_929, 89_697_661);
 
 /// The primes alone, for constants.
 pub(crate) const PRIMES: [Prime; 3] = [PLANS[0].prime, PLANS[1].prime, PLANS[2].prime];

@@ -6,8 +6,8 @@ use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey, SecretKey, encrypt, generate};
 use symbolon_core::cap::Scalar;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::Layout;
-use symbolon_core::ntt::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 
 pub const N: usize = 4096;

@@ -15,8 +15,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use symbolon_core::attest::Receipt;
 use symbolon_core::bfv::{Q54, Q81};
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold, quantise};
-use symbolon_core::ntt::Kernels;
 use zeroize::Zeroizing;
 
 /// Authenticate: match each probe against the person its id claims, under encryption.

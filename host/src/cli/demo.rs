@@ -12,8 +12,8 @@ use crate::store::Store;
 use serde_json::json;
 use symbolon_core::attest::{Receipt, VerifyingKey};
 use symbolon_core::bfv::{Q54, Q81};
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold};
-use symbolon_core::ntt::Kernels;
 use symbolon_platform::clock::Stopwatch;
 use zeroize::Zeroizing;
 

@@ -3,10 +3,9 @@
 
 extern crate std;
 
-use super::contract::{Kernels, Limb, MAX_SMALL};
-use super::plan::{PLANS, Plan};
-use super::{LOG_N, N};
+use super::contract::{GROUP, Kernels, Limb, MAX_SMALL};
 use crate::cap::Scalar;
+use crate::ntt::{LOG_N, N, PLANS, Plan};
 use crate::zt::T;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -55,6 +54,11 @@ fn horner<'a>(coeffs: impl DoubleEndedIterator<Item = &'a u32>, x: u64, q: u64) 
 /// 2^(bits + 1).
 fn point(root: u64, i: usize, bits: usize, q: u64) -> u64 {
     pow(root, 2 * reversed(i, bits) as u64 + 1, q)
+}
+
+/// The index in bit-reversed order of position i of a transformed limb: groups are transposed.
+fn natural(i: usize) -> usize {
+    i / GROUP * GROUP + i % 16 * 16 + i % GROUP / 16
 }
 
 /// a b in Z_q\[X\]/(X^N + 1), by the school's method.
@@ -143,7 +147,7 @@ fn transforms(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng:
         // Vector 13 is random: every position of it.
         let all = (0..N).filter(|_| round == 13);
         for i in positions(N).chain(all) {
-            let want = horner(input.0.iter(), point(psi, i, LOG_N, q), q);
+            let want = horner(input.0.iter(), point(psi, natural(i), LOG_N, q), q);
             assert_eq!(u64::from(x.0[i]), want, "{what}, position {i}");
         }
         let mut y = input.clone();
@@ -159,7 +163,7 @@ fn transforms(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng:
         (kernels.inverse)(&mut x.0, plan);
         assert_canonical(&x.0, q as u32, &what);
         for i in positions(N) {
-            let want = horner(x.0.iter(), point(psi, i, LOG_N, q), q);
+            let want = horner(x.0.iter(), point(psi, natural(i), LOG_N, q), q);
             assert_eq!(u64::from(input.0[i]), want, "{what}, position {i}");
         }
         let mut y = input.clone();
@@ -237,7 +241,7 @@ fn block_sums(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
             (kernels.block_sums)(&mut out[1..=users], &a.0, &b.0, plan);
             let len = N / users;
             for k in 0..users {
-                let block = (k * len)..((k + 1) * len);
+                let block = (0..N).filter(|&i| natural(i) / len == k);
                 let sum = block
                     .fold(0u128, |sum, i| sum + u128::from(u64::from(a.0[i]) * u64::from(b.0[i])));
                 let want = (sum % u128::from(w)) as u64 * r_inv % w;
@@ -336,6 +340,40 @@ fn plain(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
 #[test]
 fn portable_kernels_keep_the_contract() {
     check(Kernels::scalar(Scalar));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx2_kernels_keep_the_contract() {
+    if !std::is_x86_feature_detected!("avx2") {
+        return skip("avx2");
+    }
+    check(&super::avx2::KERNELS);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx512_kernels_keep_the_contract() {
+    use std::is_x86_feature_detected as has;
+    let base = has!("avx512f") && has!("avx512dq") && has!("avx512bw") && has!("avx512vl");
+    let counts = has!("avx512bitalg") && has!("avx512vpopcntdq");
+    if !(base && counts && has!("avx512vbmi") && has!("avx512vbmi2")) {
+        return skip("avx512");
+    }
+    check(&super::avx512::KERNELS);
+}
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn neon_kernels_keep_the_contract() {
+    check(&super::neon::KERNELS);
+}
+
+/// To standard error, past the harness's capture.
+#[cfg(target_arch = "x86_64")]
+fn skip(isa: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "SKIPPED {isa} kernels: this processor has not {isa}");
 }
 
 /// The plans' roots are x^((q - 1) / 2N) for the least x that gives a primitive one, and the primes

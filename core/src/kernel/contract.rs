@@ -3,13 +3,16 @@
 //! **Words.** A limb is N words of 32 bits, 64-byte aligned, canonical in \[0, q) before and after
 //! every call. Inside a call values are lazy: bounded, in units of q, as below.
 //!
-//! **Order.** Position i of a transformed limb holds the value at psi^(2 brv(i) + 1), where psi is
-//! the plan's 2N-th root and brv reverses log2(N) bits (the order in which decimation in time
-//! leaves it). So 128 k .. 128 k + 127 are the roots with X^128 = c_k, one block, and the k-th
-//! output of the 32-point transform (`forward_small`) is the value at c_k.
+//! **Order.** The transform leaves bit-reversed order with each group of 256 words, seen as a square
+//! of 16 rows, transposed: position i = 256 g + 16 r + c holds the value at psi^(2 brv(n) + 1) with
+//! n = 256 g + 16 c + r, where psi is the plan's 2N-th root and brv reverses log2(N) bits. Vector
+//! units do the last four layers on transposed squares and save turning them back. The roots with
+//! X^128 = c_k, k = 2 g + h, one block, are then columns 8 h .. 8 h + 7 of group g; X^256 = c_k is
+//! all of group k. The k-th output of the 32-point transform (`forward_small`) is the value at c_k.
+//! Transforms mod t stay in bit-reversed order.
 //!
-//! **Bounds.** Since q < 2^27, a word holds 32 q. Shoup's product takes any word and gives less
-//! than 2q.
+//! **Bounds, portable kernels.** Since q < 2^27, a word holds 32 q. Shoup's product takes any word
+//! and gives less than 2q.
 //!
 //! *Forward.* A butterfly (a, b) -> (a + w b, a - w b + 2q) adds at most 2q to the larger input.
 //! From \[0, q), twelve layers stay below 25 q ([`FORWARD_BOUND`]): no reduction before the end,
@@ -19,29 +22,61 @@
 //! below 2q. Four layers ([`INVERSE_STRIDE`]) take 2q to 32 q, so sums are reduced (to below 2q) in
 //! layers 4 and 8; layer 12 multiplies both legs by 1/N, which renews them.
 //!
-//! **Constant time.** No branch, index or division that depends on a word.
+//! **Bounds, vector kernels.** Words are signed and hold 16 q. For |b| <= B q, a centred factor and
+//! its rounded companion, the quotient is off by at most 2^-33 B q < B / 64 beside its rounding, so
+//! Shoup's product lies in \[-B/64, 1 + B/64\] q (NEON rounds to nearest and loses twice as much:
+//! within 1/2 + B/32, which is less).
+//!
+//! *Forward.* A layer takes B to B + 1 + B/64: from 1 to below [`VECTOR_BOUND`] after twelve.
+//!
+//! *Inverse.* A pass of four layers takes words below 5q/4 (canonical ones, products, centred ones).
+//! Sums double. The two vectors that have only been summed are centred (to 0.54 q) after three
+//! layers, at 10 q; after the fourth the others that end in sums, at most 9 q, are centred; what ends
+//! in a product is below 5q/4 again.
+//!
+//! **Constant time.** No branch, index or division that depends on a word. The one exception is
+//! **rejection**: samplers place a sample after those that were kept, and which were thrown away is
+//! independent of the values of those that were kept.
 
-use super::N;
-use super::kernel::scalar;
-use super::plan::{PRIMES, Plan};
+use super::scalar;
 use crate::cap::{Capability, Scalar};
+use crate::ntt::plan::PRIMES;
+use crate::ntt::{LOG_N, N, PLANS, Plan};
 
 /// The bound, in q, on values at the end of the forward transform: 1 + 2 log2 N.
-pub const FORWARD_BOUND: u64 = 1 + 2 * super::LOG_N as u64;
+pub const FORWARD_BOUND: u64 = 1 + 2 * LOG_N as u64;
 
 /// After how many layers the inverse transform reduces its sums.
 pub const INVERSE_STRIDE: usize = 4;
 
+/// The bound, in 64ths of q, on values at the end of a vector unit's forward transform.
+const VECTOR_BOUND: u64 = {
+    let mut bound = 64u64;
+    let mut layer = 0;
+    while layer < LOG_N {
+        bound += 64 + bound.div_ceil(64);
+        layer += 1;
+    }
+    bound
+};
+
 const _: () = {
     let mut i = 0;
-    while i < super::PLANS.len() {
+    while i < PLANS.len() {
         let q = PRIMES[i].q() as u64;
         assert!(FORWARD_BOUND * q <= 1 << 32, "the lazy forward transform overflows");
         assert!((2 << INVERSE_STRIDE) * q <= 1 << 32, "the lazy inverse transform overflows");
+        // What `centre` takes, and what it needs of q.
+        assert!(VECTOR_BOUND * q / 64 < (1 << 31) - (1 << 26), "the signed transform overflows");
+        assert!(16 * ((1 << 27) - q) <= 1 << 22, "q is too far below 2^27 to divide by shifting");
+        assert!(10 * q < (1 << 31) - (1 << 26));
         i += 1;
     }
-    assert!(super::LOG_N.is_multiple_of(INVERSE_STRIDE), "the last layer must be one that reduces");
+    assert!(LOG_N.is_multiple_of(INVERSE_STRIDE), "the last layer must be one that reduces");
 };
+
+/// Words in a group: see **Order**.
+pub const GROUP: usize = 256;
 
 /// The largest transform that `Kernels::forward_small` and its inverse do: users in a batch.
 pub const MAX_SMALL: usize = 32;
@@ -102,14 +137,17 @@ impl Kernels {
     #[must_use]
     pub const fn select(capability: Capability) -> &'static Self {
         match capability {
-            Capability::Scalar(_)
-            | Capability::Avx2(_)
-            | Capability::Avx512(_)
-            | Capability::Neon(_) => Self::scalar(Scalar),
+            #[cfg(target_arch = "x86_64")]
+            Capability::Avx512(_) => &super::avx512::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Capability::Avx2(_) => &super::avx2::KERNELS,
+            #[cfg(target_arch = "aarch64")]
+            Capability::Neon(_) => &super::neon::KERNELS,
+            _ => Self::scalar(Scalar),
         }
     }
 
-    /// What the kernels are written for: `scalar`.
+    /// What the kernels are written for: `scalar`, `avx2`, `avx512` or `neon`.
     #[must_use]
     pub const fn isa(&self) -> &'static str {
         self.isa

@@ -1,7 +1,7 @@
 //! Portable kernels: the meaning that every other kernel is tested against.
 
+use super::contract::{GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL};
 use crate::ntt::N;
-use crate::ntt::contract::{INVERSE_STRIDE, Kernels, Limb};
 use crate::ntt::plan::{PLAIN, Plan};
 use crate::zt;
 use core::array::from_fn;
@@ -174,9 +174,25 @@ fn forward(x: &mut Limb, plan: &Plan) {
     forward_pair(x, plan, 16);
     forward_pair(x, plan, 64);
     forward_tail(x, plan);
+    transpose_groups(x);
+}
+
+/// Each group of 256 words as a square of 16 x 16, transposed: to the contract's order and back.
+fn transpose_groups(x: &mut Limb) {
+    for group in x.as_chunks_mut::<16>().0.as_chunks_mut::<{ GROUP / 16 }>().0 {
+        for i in 1..16 {
+            let (upper, lower) = group.split_at_mut(i);
+            if let Some(row) = lower.first_mut() {
+                for (column, x) in upper.iter_mut().zip(row) {
+                    core::mem::swap(&mut column[i], x);
+                }
+            }
+        }
+    }
 }
 
 fn inverse(x: &mut Limb, plan: &Plan) {
+    transpose_groups(x);
     inverse_pair(x, plan, 1024, 2, false);
     inverse_pair(x, plan, 256, 8, true);
     inverse_pair(x, plan, 64, 2, false);
@@ -271,11 +287,19 @@ fn from_mont(a: &mut Limb, plan: &Plan) {
 }
 
 fn block_sums(out: &mut [u32], a: &Limb, b: &Limb, plan: &Plan) {
-    let len = a.len() / out.len();
-    debug_assert!(len <= 512, "a sum of products must fit 63 bits");
-    for ((out, a), b) in out.iter_mut().zip(a.chunks_exact(len)).zip(b.chunks_exact(len)) {
-        let sum = a.iter().zip(b).map(|(&a, &b)| u64::from(a) * u64::from(b)).sum();
-        *out = plan.prime.montgomery_sum(sum);
+    // Of each group, the halves of its 16 rows: two blocks of 128 words.
+    let mut halves = [0u64; MAX_SMALL];
+    let rows = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    for (i, (a, b)) in rows.enumerate() {
+        let sum: u64 = a.iter().zip(b).map(|(&a, &b)| u64::from(a) * u64::from(b)).sum();
+        if let Some(half) = halves.get_mut(i / 32 * 2 + i % 2) {
+            *half += sum;
+        }
+    }
+    let each = MAX_SMALL / out.len();
+    for (out, halves) in out.iter_mut().zip(halves.chunks_exact(each)) {
+        // 512 products at most.
+        *out = plan.prime.montgomery_sum(halves.iter().sum());
     }
 }
 

@@ -1,0 +1,86 @@
+//! What a vector unit must offer; the algorithms in `vector/` are written once, over this.
+
+/// A vector of 32-bit lanes.
+///
+/// Implemented by each processor folder's register type. The methods are safe to call only where the
+/// processor has the instructions; `vector/` is reached through the tables of [`super::contract`]
+/// alone, and these are handed out for a capability value, which is the proof.
+pub(super) trait Lanes: Copy {
+    /// Lanes of 32 bits: 4, 8 or 16.
+    const LANES: usize;
+
+    /// 64-bit sums, as many as there are lanes.
+    type Wide: Copy;
+
+    /// # Safety
+    /// [`Lanes::LANES`] words can be read at `from`.
+    unsafe fn load(from: *const u32) -> Self;
+
+    /// # Safety
+    /// [`Lanes::LANES`] words can be written at `to`.
+    unsafe fn store(self, to: *mut u32);
+
+    /// Bytes, widened to words.
+    ///
+    /// # Safety
+    /// [`Lanes::LANES`] bytes can be read at `from`.
+    unsafe fn load_bytes(from: *const u8) -> Self;
+
+    /// Writes the lanes in which `keep` is all ones, in order and without gaps, and gives their
+    /// number. What follows them is overwritten with anything. `keep` is public: see
+    /// [`super::contract`] on rejection.
+    ///
+    /// # Safety
+    /// [`Lanes::LANES`] words can be written at `to`.
+    unsafe fn store_kept(self, keep: Self, to: *mut u32) -> usize;
+
+    /// Every lane x.
+    fn splat(x: u32) -> Self;
+
+    /// Lane-wise, wrapping.
+    fn add(self, other: Self) -> Self;
+    /// Lane-wise, wrapping.
+    fn sub(self, other: Self) -> Self;
+    /// Low words of the products.
+    fn mul(self, other: Self) -> Self;
+    /// The lesser, unsigned.
+    fn min(self, other: Self) -> Self;
+    fn and(self, other: Self) -> Self;
+    fn or(self, other: Self) -> Self;
+    fn xor(self, other: Self) -> Self;
+    /// Shift left.
+    fn shl<const K: i32>(self) -> Self;
+    /// Shift right, zeros in.
+    fn shr<const K: i32>(self) -> Self;
+    /// Shift right, signs in.
+    fn sar<const K: i32>(self) -> Self;
+    /// Rotate left.
+    fn rotl<const K: i32, const REST: i32>(self) -> Self;
+    /// All ones where self > other, signed.
+    fn gt(self, other: Self) -> Self;
+    /// Ones in each lane.
+    fn count_ones(self) -> Self;
+
+    /// The companion of a twiddle as [`Lanes::shoup`] wants it for odd lanes.
+    fn odd(self) -> Self;
+
+    /// self w mod q, off by less than q: congruent, in \[-q/4, 5q/4\] (see [`super::contract`]).
+    /// self is signed, `w` centred, `ws` its companion, `ws_odd` = `ws.odd()` (or `ws` itself if
+    /// all lanes are equal).
+    fn shoup(self, w: Self, ws: Self, ws_odd: Self, q: Self) -> Self;
+
+    /// self other 2^-32 mod q, signed: at most self other / 2^32 + q/2 away from zero.
+    /// `inverse` = q^-1 mod 2^32.
+    fn montgomery(self, other: Self, q: Self, inverse: Self) -> Self;
+
+    fn wide_zero() -> Self::Wide;
+    /// sums + a b, unsigned, lane by lane.
+    fn wide_mul_add(sums: Self::Wide, a: Self, b: Self) -> Self::Wide;
+    /// The sums of the lower and of the upper half of the lanes.
+    fn wide_halves(sums: Self::Wide) -> [u64; 2];
+    /// (sums + `half`) >> `SHIFT`, low words.
+    fn wide_round<const SHIFT: i32>(sums: Self::Wide, half: u64) -> Self;
+
+    /// Transposes LANES x LANES squares: rows 0 .. LANES, then the next, up to 16 rows.
+    fn transpose(rows: [Self; 16]) -> [Self; 16];
+}
