@@ -2,7 +2,7 @@
 
 use crate::kernel::Kernels;
 use crate::ntt::N;
-use crate::place::retag;
+use crate::place::{retag, wipe};
 use crate::rns::Rns;
 use bytemuck::Zeroable;
 use core::marker::PhantomData;
@@ -64,7 +64,7 @@ impl<const L: usize, R> Poly<L, R> {
 
 impl<const L: usize, R> Zeroize for Poly<L, R> {
     fn zeroize(&mut self) {
-        self.limbs.zeroize();
+        wipe(&mut self.limbs);
     }
 }
 

@@ -1,16 +1,14 @@
 //! The residue number system: constants of each parameter set, and the ways out of it.
 
+use crate::kernel::contract::{ROUND_BITS, Rounding};
 use crate::ntt::plan::PRIMES;
 use crate::ntt::{N, PLANS, Plan};
 use crate::zq::Prime;
-use crate::zt::{self, T};
+use crate::zt::T;
 
 /// The constants of Q = q_0 .. q_(L-1). A carrier for associated constants, never a value.
 #[derive(Debug)]
 pub struct Rns<const L: usize>(());
-
-/// Fraction bits of [`Rns::round_to_plain`].
-const FRACTION: u32 = 46;
 
 impl<const L: usize> Rns<L> {
     /// The limbs' primes.
@@ -50,104 +48,76 @@ impl<const L: usize> Rns<L> {
     /// Q mod t.
     pub(crate) const Q_MOD_T: u32 = (Self::Q % T as u128) as u32;
 
-    /// floor(Q / t) mod q_i, with Shoup's companion.
-    pub(crate) const DELTA: [(u32, u32); L] = Self::shoup_pairs({
+    /// 2^32 floor(Q / t) mod q_i: one Montgomery product scales a message.
+    pub(crate) const DELTA: [u32; L] = {
         let mut c = [0; L];
         let mut i = 0;
         while i < L {
-            c[i] = Self::PRIMES[i].residue(Self::Q / T as u128);
-            i += 1;
-        }
-        c
-    });
-
-    /// (Q / q_i)^-1 mod q_i, with Shoup's companion.
-    const PUNCTURED_INV: [(u32, u32); L] = Self::shoup_pairs({
-        let mut c = [0; L];
-        let mut i = 0;
-        while i < L {
-            let p = Self::PRIMES[i];
-            c[i] = p.inv(p.residue(Self::Q / p.q() as u128));
-            i += 1;
-        }
-        c
-    });
-
-    /// round(t 2^46 / q_i).
-    const T_OVER_Q: [u64; L] = {
-        let mut c = [0; L];
-        let mut i = 0;
-        while i < L {
-            let q = Self::PRIMES[i].q() as u128;
-            c[i] = ((((T as u128) << FRACTION) + q / 2) / q) as u64;
+            c[i] = Self::PRIMES[i].residue((Self::Q / T as u128) << 32);
             i += 1;
         }
         c
     };
 
-    /// (q_0 .. q_(i-1))^-1 mod q_i, with Shoup's companion: Garner's mixed radix.
-    const GARNER: [(u32, u32); L] = Self::shoup_pairs({
-        let mut c = [0; L];
-        let mut below = 1u128;
+    /// What the rounding to plaintext needs of each limb.
+    ///
+    /// With y_i = w (Q/q_i)^-1 mod q_i, w = sum y_i Q/q_i - k Q, so t w / Q = sum y_i t/q_i mod t.
+    /// Fixed point with 42 bits: each factor is off by at most 2^-43, so the sum is off by less than
+    /// 3 * 2^-16 < 2^-14, and round(t w / Q) is exact where t w / Q keeps that far from a half, that
+    /// is for noise below Q/2t (1 - 2^-13).
+    pub(crate) const ROUNDING: [Rounding; L] = {
+        let mut c = [Rounding { prime: Self::PRIMES[0], punctured: 0, factor: 0 }; L];
         let mut i = 0;
         while i < L {
             let p = Self::PRIMES[i];
-            c[i] = p.inv(p.residue(below));
-            below *= p.q() as u128;
+            let q = p.q() as u128;
+            let inverse = p.inv(p.residue(Self::Q / q));
+            let factor = (((T as u128) << ROUND_BITS) + q / 2) / q;
+            assert!(factor < 1 << 32, "a factor is one word");
+            // Products below 2^27 2^32 each, and the half, fit 64 bits.
+            assert!(L <= 8);
+            let punctured = p.residue((inverse as u128) << 32);
+            c[i] = Rounding { prime: p, punctured, factor: factor as u32 };
             i += 1;
         }
         c
-    });
+    };
 
-    const fn shoup_pairs(c: [u32; L]) -> [(u32, u32); L] {
-        let mut pairs = [(0, 0); L];
+    /// q_j^-1 mod q_i in row i, column j < i, with Shoup's companion: Garner's mixed radix.
+    const GARNER: [[(u32, u32); L]; L] = {
+        let mut c = [[(0, 0); L]; L];
         let mut i = 0;
         while i < L {
-            pairs[i] = (c[i], Self::PRIMES[i].shoup(c[i]));
+            let p = Self::PRIMES[i];
+            let mut j = 0;
+            while j < i {
+                let inverse = p.inv(p.residue(Self::PRIMES[j].q() as u128));
+                c[i][j] = (inverse, p.shoup(inverse));
+                j += 1;
+            }
             i += 1;
         }
-        pairs
-    }
-
-    /// round(Q m / t) mod q of a canonical plaintext word, with the limb's [`Rns::DELTA`]:
-    /// floor(Q/t) m + floor(((Q mod t) m + t/2) / t). Exact: the truncated form would leave (Q mod t) m / t as
-    /// noise, 20 bits of it after a product.
-    #[inline(always)]
-    pub(crate) fn scale(p: &Prime, (delta, shoup): (u32, u32), m: u32) -> u32 {
-        // Below 2^32, as Q mod t < t - 1 (asserted below).
-        let remainder = Self::Q_MOD_T * m + T / 2;
-        p.add(p.shoup_mul(m, delta, shoup), zt::div_floor(remainder))
-    }
-
-    /// round(t w / Q) mod t of canonical residues, canonical.
-    ///
-    /// With y_i = w (Q/q_i)^-1 mod q_i, w = sum y_i Q/q_i - k Q, so t w / Q = sum y_i t/q_i mod t.
-    /// Fixed point: each factor is off by at most 2^-47, so the sum is off by less than 2^-18 and the
-    /// result is exact where t w / Q keeps that far from a half, that is for noise below
-    /// Q/2t (1 - 2^-17).
-    #[inline(always)]
-    pub(crate) fn round_to_plain(w: [u32; L]) -> u32 {
-        let mut sum = 1u64 << (FRACTION - 1);
-        for (((w, p), (inv, shoup)), factor) in
-            w.into_iter().zip(Self::PRIMES).zip(Self::PUNCTURED_INV).zip(Self::T_OVER_Q)
-        {
-            sum += u64::from(p.shoup_mul(w, inv, shoup)) * factor;
-        }
-        zt::canonical((sum >> FRACTION) as i32)
-    }
+        c
+    };
 
     /// The integer of canonical residues, centred: |x| <= Q/2 (Garner).
     #[inline]
     pub(crate) fn lift(w: [u32; L]) -> i128 {
-        let mut x = 0i128;
-        let mut below = 1i128;
-        for ((w, p), (inv, shoup)) in w.into_iter().zip(Self::PRIMES).zip(Self::GARNER) {
-            // The digit that makes x right modulo one more prime.
-            let digit = p.shoup_mul(p.sub(w, p.residue_wide(x)), inv, shoup);
-            x += below * i128::from(digit);
-            below *= i128::from(p.q());
+        let mut digits = [0; L];
+        let mut x = 0u128;
+        let mut below = 1u128;
+        for (i, p) in Self::PRIMES.iter().enumerate() {
+            let mut digit = w[i];
+            for j in 0..i {
+                let (inverse, shoup) = Self::GARNER[i][j];
+                // Another prime's digit is below 2 q_i.
+                digit = p.shoup_mul(p.sub(digit, p.correct(digits[j])), inverse, shoup);
+            }
+            digits[i] = digit;
+            x += below * u128::from(digit);
+            below *= u128::from(p.q());
         }
-        let q = Self::Q as i128;
+        let (x, q) = (x as i128, Self::Q as i128);
         x - (q & ((q / 2 - x) >> 127))
     }
 }
@@ -158,8 +128,6 @@ const _: () = {
     assert!(Rns::<2>::Q > 1 << 53 && Rns::<3>::Q > 1 << 80);
     // The exact scaling works in 32 bits.
     assert!(Rns::<2>::Q_MOD_T < T - 1 && Rns::<3>::Q_MOD_T < T - 1);
-    // Three products below 2^27 * 2^35.1 and the half fit 64 bits.
-    assert!(3 * ((1 << 27) * (Rns::<3>::T_OVER_Q[2] as u128 + 1)) + (1 << FRACTION) < 1 << 64);
     let mut i = 0;
     while i < 3 {
         assert!((PRIMES[i].q() - 1).is_multiple_of(2 * N as u32));
@@ -172,9 +140,17 @@ mod tests {
     extern crate std;
 
     use super::*;
+    use crate::cap::Scalar;
+    use crate::kernel::Kernels;
     use chacha20::ChaCha20Rng;
     use rand_core::{Rng, SeedableRng};
+    use std::boxed::Box;
     use std::vec;
+    use std::vec::Vec;
+
+    fn kernels() -> &'static Kernels {
+        Kernels::scalar(Scalar)
+    }
 
     fn residues<const L: usize>(x: u128) -> [u32; L] {
         Rns::<L>::PRIMES.map(|p| (x % u128::from(p.q())) as u32)
@@ -191,41 +167,65 @@ mod tests {
     }
 
     fn scale_is_exact<const L: usize>() {
-        for m in 0..T {
-            let want = residues::<L>(scaled::<L>(m));
-            for (i, want) in want.into_iter().enumerate() {
-                let got = Rns::<L>::scale(&Rns::<L>::PRIMES[i], Rns::<L>::DELTA[i], m);
-                assert_eq!(got, want, "round(Q {m} / t), Q of {L} limbs, limb {i}");
+        let messages: Vec<u32> = (0..T).collect();
+        for chunk in messages.chunks(N) {
+            let mut message = Box::new([0; N]);
+            message[..chunk.len()].copy_from_slice(chunk);
+            for i in 0..L {
+                let mut out = Box::new([0; N]);
+                let plan = Rns::<L>::PLANS[i];
+                let delta = Rns::<L>::DELTA[i];
+                (kernels().add_scaled)(&mut out, &message, delta, Rns::<L>::Q_MOD_T, plan);
+                for (&m, &got) in message.iter().zip(out.iter()) {
+                    let want = residues::<L>(scaled::<L>(m))[i];
+                    assert_eq!(got, want, "round(Q {m} / t), Q of {L} limbs, limb {i}");
+                }
             }
         }
     }
 
+    /// round(t w / Q) of many w.
+    fn round<const L: usize>(w: &[u128]) -> Vec<u32> {
+        let mut all = vec![];
+        for chunk in w.chunks(N) {
+            let mut limbs = vec![[0; N]; L];
+            for (j, &w) in chunk.iter().enumerate() {
+                for (limb, residue) in limbs.iter_mut().zip(residues::<L>(w)) {
+                    limb[j] = residue;
+                }
+            }
+            let mut out = Box::new([0; N]);
+            (kernels().round)(&mut out, &limbs, &Rns::<L>::ROUNDING);
+            all.extend(&out[..chunk.len()]);
+        }
+        all
+    }
+
     fn rounding_is_exact<const L: usize>() {
         let (q, t) = (Rns::<L>::Q, u128::from(T));
-        // The documented reach, Q/2t (1 - 2^-17), rounded down.
-        let reach = (q - (q >> 17) - 1) / (2 * t);
-        for m in 0..T {
-            let w = scaled::<L>(m);
-            for noise in [0, 1, q - 1, reach, q - reach, reach / 2] {
-                let got = Rns::<L>::round_to_plain(residues((w + noise) % q));
-                assert_eq!(got, m, "noise {noise}, Q of {L} limbs");
-            }
+        // The documented reach, Q/2t (1 - 2^-13), rounded down.
+        let reach = (q - (q >> 13) - 1) / (2 * t);
+        for noise in [0, 1, q - 1, reach, q - reach, reach / 2] {
+            let w: Vec<u128> = (0..T).map(|m| (scaled::<L>(m) + noise) % q).collect();
+            assert!(round::<L>(&w).into_iter().eq(0..T), "noise {noise}, Q of {L} limbs");
         }
         let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        // Half of them uniform, half with t w / Q within 2^-12 of a tie.
+        let mut draw_any = |i: u32| {
+            if i % 2 == 0 {
+                return draw::<L>(&mut rng);
+            }
+            let tie = (2 * (u128::from(rng.next_u32()) % t) + 1) * q / (2 * t);
+            (tie + q + ((u128::from(rng.next_u32()) * (q >> 27)) >> 32) - (q >> 28)) % q
+        };
+        let all: Vec<u128> = (0..200_000).map(&mut draw_any).collect();
         let mut close = 0;
-        for i in 0..200_000 {
-            // Half of them uniform, half with t w / Q within 2^-16 of a tie.
-            let w = if i % 2 == 0 {
-                draw::<L>(&mut rng)
-            } else {
-                let tie = (2 * (u128::from(rng.next_u32()) % t) + 1) * q / (2 * t);
-                (tie + q + ((u128::from(rng.next_u32()) * (q >> 31)) >> 32) - (q >> 32)) % q
-            };
+        for (&w, got) in all.iter().zip(round::<L>(&all)) {
             let exact = (2 * t * w + q) / (2 * q) % t;
             let off = (2 * t * w + q) % (2 * q);
-            // Distance of t w / Q from a half, at least 2^-18.
-            if off.min(2 * q - off) >= q >> 17 {
-                assert_eq!(u128::from(Rns::<L>::round_to_plain(residues(w))), exact, "{w}");
+            // Distance of t w / Q from a half, at least 2^-14.
+            if off.min(2 * q - off) >= q >> 13 {
+                assert_eq!(u128::from(got), exact, "{w}");
             } else {
                 close += 1;
             }

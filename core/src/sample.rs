@@ -1,133 +1,173 @@
-//! Sampling of the distributions that RLWE needs, from the caller's generator.
+//! The wide generator, and the distributions that RLWE needs.
 //!
-//! The generator is asked for whole buffers, so a wide one (many blocks at once) is used as such.
+//! Randomness comes as 32 bytes from the caller and is expanded by ChaCha20, sixteen blocks at a time
+//! ([`Chunk`]). Every draw begins with a fresh chunk and throws away what it leaves of its last one, so
+//! the same seed gives the same polynomials on every processor. The draws are part of the wire format:
+//! seeded keys and ciphertexts are expanded with them.
+//!
 //! Rejections depend only on bytes that are thrown away; accepted samples are made without branches.
 
 use crate::attest::{Domain, hash};
+use crate::kernel::Kernels;
+use crate::kernel::contract::{Chunk, KEPT_SLACK, SAMPLES};
 use crate::ntt::N;
+use crate::place::wipe;
 use crate::poly::{Coeff, Eval, Poly};
 use crate::rns::Rns;
-use chacha20::ChaCha20Rng;
-use rand_core::{CryptoRng, SeedableRng};
-use zeroize::Zeroize;
+use rand_core::CryptoRng;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The centred binomial's parameter: a sample is the difference of two sums of ETA bits, so its
-/// variance is ETA / 2 = 10.5 (sigma 3.24, above the 3.2 of the Homomorphic Encryption Standard).
-pub const ETA: u32 = 21;
+pub use crate::kernel::contract::ETA;
 
-/// Bytes drawn from the generator at a time.
-const BUFFER: usize = 1024;
-
-/// The keystream of a seed: ChaCha20 (64-bit counter, nonce zero) under SHA3-256 of domain and
-/// seed. Part of the wire formats: seeded keys and ciphertexts are expanded with it.
-pub(crate) fn stream(domain: Domain, seed: &[u8; 32]) -> ChaCha20Rng {
-    let mut key = hash(domain, &[seed]);
-    let rng = ChaCha20Rng::from_seed(key);
-    key.zeroize();
-    rng
+/// The keystream of one seed: ChaCha20 with the seed as key, nonce zero, and a 64-bit block counter
+/// from zero (RFC 8439 has the same function with a shorter counter). Zeroised on drop.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Stream {
+    key: [u32; 8],
+    counter: u64,
 }
 
-/// Uniform modulo Q, for public values. Limb after limb, each word the low 27 bits of the next 4
-/// little-endian bytes, thrown away (fewer than one in 600) where not below the limb's prime.
-pub fn uniform<const L: usize, R: CryptoRng + ?Sized>(rng: &mut R, out: &mut Poly<L, Eval>) {
-    let mut buffer = [0u8; BUFFER];
-    let mut words = [].iter();
-    for (limb, p) in out.limbs.iter_mut().zip(Rns::<L>::PRIMES) {
-        for slot in limb {
-            *slot = loop {
-                let Some(word) = words.next() else {
-                    rng.fill_bytes(&mut buffer);
-                    words = buffer.as_chunks::<4>().0.iter();
-                    continue;
-                };
-                let x = u32::from_le_bytes(*word) & ((1 << 27) - 1);
-                if x < p.q() {
-                    break x;
-                }
-            };
+impl Stream {
+    /// The stream of a seed, which must be uniform, and secret if what is drawn is to be.
+    #[must_use]
+    pub fn new(seed: &[u8; 32]) -> Self {
+        let mut key = [0; 8];
+        for (word, bytes) in key.iter_mut().zip(seed.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
         }
+        Self { key, counter: 0 }
+    }
+
+    /// The stream of a seed of 32 bytes from the caller's generator.
+    pub fn from_rng<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        let stream = Self::new(&seed);
+        seed.zeroize();
+        stream
+    }
+
+    /// The stream of SHA3-256 of a domain and a seed.
+    pub(crate) fn derive(domain: Domain, seed: &[u8; 32]) -> Self {
+        let mut key = hash(domain, &[seed]);
+        let stream = Self::new(&key);
+        key.zeroize();
+        stream
+    }
+
+    fn next(&mut self, k: &Kernels, chunk: &mut Chunk) {
+        (k.keystream)(chunk, &self.key, self.counter);
+        self.counter = self.counter.wrapping_add(16);
     }
 }
 
-/// Uniform in {-1, 0, 1}: a byte below 255, mod 3.
-///
-/// The generator is asked for min(what is missing, 1024) bytes at a time. That is part of the seeded
-/// derivations, as a ChaCha20 generator drops what is left of a word after each call.
-pub fn ternary<const L: usize, R: CryptoRng + ?Sized>(rng: &mut R, out: &mut Poly<L, Coeff>) {
-    let mut buffer = [0u8; BUFFER];
-    let [first, ..] = out.limbs.as_mut_slice() else { return };
-    let mut filled = 0;
-    while filled < N {
-        let want = (N - filled).min(BUFFER);
-        let Some(bytes) = buffer.get_mut(..want) else { return };
-        rng.fill_bytes(bytes);
-        for &byte in bytes.iter() {
-            // byte mod 3 by multiplication: 171 / 512 is close enough to 1/3 below 256.
-            let b = u32::from(byte);
-            let residue = b - 3 * ((b * 171) >> 9);
-            // A rejected byte's sample is overwritten by the next.
-            if let Some(slot) = first.get_mut(filled) {
-                *slot = residue.wrapping_sub(1);
+/// A stream's words one by one: row by row of its chunks.
+pub(crate) struct Words<'a> {
+    k: &'a Kernels,
+    stream: &'a mut Stream,
+    chunk: Chunk,
+    used: usize,
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn new(k: &'a Kernels, stream: &'a mut Stream) -> Self {
+        Self { k, stream, chunk: Chunk([[0; 16]; 16]), used: usize::MAX }
+    }
+
+    pub(crate) fn next(&mut self) -> u32 {
+        loop {
+            if let Some(&word) = self.chunk.0.as_flattened().get(self.used) {
+                self.used += 1;
+                return word;
             }
-            filled += usize::from(byte != 255);
+            self.stream.next(self.k, &mut self.chunk);
+            self.used = 0;
         }
     }
-    buffer.zeroize();
-    spread(out);
+}
+
+impl Drop for Words<'_> {
+    fn drop(&mut self) {
+        wipe(&mut self.chunk);
+    }
+}
+
+/// Uniform modulo Q, for public values: each word the low 27 bits of the next of the stream, thrown
+/// away (fewer than one in 600) where not below the limb's prime. Every limb begins with a fresh chunk.
+pub fn uniform<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Eval>) {
+    let mut chunk = Chunk([[0; 16]; 16]);
+    let mut kept = [0; 256 + KEPT_SLACK];
+    for (limb, plan) in out.limbs.iter_mut().zip(Rns::<L>::PLANS) {
+        let mut rest = limb.as_mut_slice();
+        while !rest.is_empty() {
+            stream.next(k, &mut chunk);
+            let count = (k.uniform)(&mut kept, &chunk, plan).min(rest.len());
+            let (now, later) = rest.split_at_mut(count);
+            for (out, &x) in now.iter_mut().zip(&kept) {
+                *out = x;
+            }
+            rest = later;
+        }
+    }
+}
+
+/// Uniform in {-1, 0, 1}: bytes below 255, mod 3, less 1.
+pub fn ternary<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Coeff>) {
+    let mut chunk = Chunk([[0; 16]; 16]);
+    let mut filled = 0;
+    // What is drawn too much goes into the second limb, which is written last.
+    const { assert!(L > 1 && N > size_of::<Chunk>() + KEPT_SLACK) }
+    let words = out.limbs.as_flattened_mut();
+    while filled < N {
+        stream.next(k, &mut chunk);
+        let Some(rest) = words.get_mut(filled..) else { return };
+        filled += (k.ternary)(rest, &chunk);
+    }
+    wipe(&mut chunk);
+    (k.spread)(&mut out.limbs, &Rns::<L>::PLANS);
 }
 
 /// Centred binomial with parameter [`ETA`], N coefficients.
-pub fn noise<const L: usize, R: CryptoRng + ?Sized>(rng: &mut R, out: &mut Poly<L, Coeff>) {
+pub fn noise<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Coeff>) {
     if let [first, ..] = out.limbs.as_mut_slice() {
-        small_noise(rng, first);
+        small_noise(k, stream, first);
     }
-    spread(out);
+    (k.spread)(&mut out.limbs, &Rns::<L>::PLANS);
 }
 
-/// Centred binomial samples, as signed words: three from every 16 bytes (126 of their bits).
-pub(crate) fn small_noise<R: CryptoRng + ?Sized>(rng: &mut R, out: &mut [u32]) {
-    const BITS: u64 = (1 << (2 * ETA)) - 1;
-    let sample = |bits: u64| (bits & BITS).count_ones().wrapping_sub(ETA);
-    let mut buffer = [0u8; BUFFER];
-    for chunk in out.chunks_mut(BUFFER / 16 * 3) {
-        let Some(bytes) = buffer.get_mut(..chunk.len().div_ceil(3) * 16) else { return };
-        rng.fill_bytes(bytes);
-        for (group, block) in chunk.chunks_mut(3).zip(bytes.as_chunks::<16>().0) {
-            // popcount of 42 fair bits, less 21: the same as the difference of two sums of 21.
-            let block = u128::from_le_bytes(*block);
-            for (i, slot) in group.iter_mut().enumerate() {
-                *slot = sample((block >> (42 * i)) as u64);
-            }
+/// Centred binomial samples, as signed words.
+pub(crate) fn small_noise(k: &Kernels, stream: &mut Stream, out: &mut [u32]) {
+    let mut chunk = Chunk([[0; 16]; 16]);
+    let (whole, rest) = out.as_chunks_mut::<SAMPLES>();
+    for out in whole {
+        stream.next(k, &mut chunk);
+        (k.noise)(out, &chunk);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; SAMPLES];
+        stream.next(k, &mut chunk);
+        (k.noise)(&mut last, &chunk);
+        for (out, &x) in rest.iter_mut().zip(&last) {
+            *out = x;
         }
+        wipe(&mut last);
     }
-    buffer.zeroize();
+    wipe(&mut chunk);
 }
 
-/// Uniform in \[-bound, bound\] by rejection from the next power of two; bound < 2^62.
-pub(crate) fn uniform_signed<R: CryptoRng + ?Sized>(rng: &mut R, bound: i64, out: &mut [i64]) {
+/// Uniform in \[-bound, bound\] by rejection from the next power of two; bound < 2^62. Two words a
+/// try, the lower half first.
+pub(crate) fn uniform_signed(words: &mut Words<'_>, bound: i64, out: &mut [i64]) {
     let width = 2 * bound as u64 + 1;
     let mask = u64::MAX >> width.leading_zeros();
     for slot in out {
         *slot = loop {
-            let x = rng.next_u64() & mask;
+            let low = u64::from(words.next());
+            let x = (u64::from(words.next()) << 32 | low) & mask;
             if x < width {
                 break x as i64 - bound;
             }
         };
-    }
-}
-
-/// From signed words in limb 0 to canonical residues in every limb.
-fn spread<const L: usize>(out: &mut Poly<L, Coeff>) {
-    if let Some((first, rest)) = out.limbs.split_first_mut() {
-        for (limb, p) in rest.iter_mut().zip(Rns::<L>::PRIMES.iter().skip(1)) {
-            for (out, &x) in limb.iter_mut().zip(first.iter()) {
-                *out = p.from_signed(x as i32);
-            }
-        }
-        for x in first {
-            *x = Rns::<L>::PRIMES[0].from_signed(*x as i32);
-        }
     }
 }
 
@@ -137,46 +177,65 @@ mod tests {
 
     use super::*;
     use crate::bfv::{Q54, Q81};
-    use core::convert::Infallible;
-    use rand_core::{Rng, TryCryptoRng, TryRng};
+    use crate::cap::Scalar;
+    use chacha20::ChaCha20Rng;
+    use rand_core::{Rng, SeedableRng};
     use std::boxed::Box;
     use std::collections::BTreeSet;
+    use std::format;
+    use std::vec;
     use std::vec::Vec;
-    use std::{format, vec};
+
+    fn kernels() -> &'static Kernels {
+        Kernels::scalar(Scalar)
+    }
+
+    fn stream(seed: u8) -> Stream {
+        Stream::new(&[seed; 32])
+    }
 
     fn rng(seed: u8) -> ChaCha20Rng {
         ChaCha20Rng::from_seed([seed; 32])
     }
 
-    /// Chosen bytes instead of random ones.
-    struct Bytes<I>(I);
-
-    impl<I: Iterator<Item = u8>> TryRng for Bytes<I> {
-        type Error = Infallible;
-
-        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-            let mut bytes = [0; 4];
-            self.try_fill_bytes(&mut bytes)?;
-            Ok(u32::from_le_bytes(bytes))
-        }
-
-        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-            let mut bytes = [0; 8];
-            self.try_fill_bytes(&mut bytes)?;
-            Ok(u64::from_le_bytes(bytes))
-        }
-
-        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-            out.fill_with(|| self.0.next().unwrap());
-            Ok(())
-        }
+    /// The words of a stream's chunks, from the library's cipher: blocks in columns.
+    fn chunks(seed: u8) -> impl Iterator<Item = [u32; 256]> {
+        let mut rng = rng(seed);
+        core::iter::repeat_with(move || {
+            let mut words = [0; 256];
+            for block in 0..16 {
+                for i in 0..16 {
+                    words[16 * i + block] = rng.next_u32();
+                }
+            }
+            words
+        })
     }
 
-    impl<I: Iterator<Item = u8>> TryCryptoRng for Bytes<I> {}
+    #[test]
+    fn the_stream_is_chacha20_from_its_first_block_on() {
+        let mut stream = stream(9);
+        let mut chunk = Chunk([[0; 16]; 16]);
+        for words in chunks(9).take(5) {
+            stream.next(kernels(), &mut chunk);
+            assert_eq!(chunk.0.as_flattened(), words);
+        }
+        let mut words = self::stream(9);
+        let mut words = Words::new(kernels(), &mut words);
+        assert!(chunks(9).take(3).flatten().all(|word| word == words.next()));
+    }
 
-    /// Bytes `from`, `from` + 1, .. 255, 0, ..
-    fn counting(from: usize) -> Bytes<impl Iterator<Item = u8>> {
-        Bytes((0..=255).cycle().skip(from))
+    #[test]
+    fn draws_begin_with_fresh_chunks() {
+        // 32 samples take a chunk, so the next draw is that of the second.
+        let (mut first, mut second) = ([0; 32], [0; 32]);
+        let mut stream = self::stream(8);
+        small_noise(kernels(), &mut stream, &mut first);
+        small_noise(kernels(), &mut stream, &mut second);
+        let mut later = Stream { key: self::stream(8).key, counter: 16 };
+        let mut again = [0; 32];
+        small_noise(kernels(), &mut later, &mut again);
+        assert!(second == again && first != second);
     }
 
     /// `polys` polynomials' coefficients as integers; every limb must hold the same ones.
@@ -252,11 +311,11 @@ mod tests {
 
     #[test]
     fn ternary_is_uniform() {
-        let mut rng = rng(1);
-        let samples = collect::<Q81>(1024, |out| ternary(&mut rng, out));
+        let (mut rng, mut stream) = (rng(1), stream(1));
+        let samples = collect::<Q81>(1024, |out| ternary(kernels(), &mut stream, out));
         assert_fits(&ternary_counts(&samples), &THIRDS, "ternary");
         assert_uncorrelated(&samples, 2.0 / 3.0);
-        let samples = collect::<Q54>(256, |out| ternary(&mut rng, out));
+        let samples = collect::<Q54>(256, |out| ternary(kernels(), &mut stream, out));
         assert_fits(&ternary_counts(&samples), &THIRDS, "ternary");
 
         // A sampler that keeps byte 255 is found out.
@@ -268,9 +327,21 @@ mod tests {
 
     #[test]
     fn ternary_takes_every_byte_but_the_last() {
-        let samples = collect::<Q54>(3, |out| ternary(&mut counting(0), out));
-        let bytes = (0..=254).cycle().map(|b: i32| b % 3 - 1);
-        assert!(samples.chunks(N).all(|poly| bytes.clone().zip(poly).all(|(a, &b)| a == b)));
+        let mut stream = stream(6);
+        let samples = collect::<Q54>(3, |out| ternary(kernels(), &mut stream, out));
+        let mut chunks = chunks(6);
+        for poly in samples.chunks(N) {
+            let mut want: Vec<i32> = vec![];
+            while want.len() < N {
+                let words = chunks.next().unwrap();
+                let bytes = words.chunks(16).flat_map(|row| {
+                    (0..4).flat_map(move |i| row.iter().map(move |word| word >> (8 * i) & 0xff))
+                });
+                want.extend(bytes.filter(|&b| b != 255).map(|b| (b % 3) as i32 - 1));
+            }
+            assert!(want.len() > N, "a little is thrown away");
+            assert!(want.starts_with(poly));
+        }
     }
 
     /// Probabilities of -21 ..= 21, exact: binomial coefficients over 2^42.
@@ -302,8 +373,8 @@ mod tests {
 
     #[test]
     fn noise_is_centred_binomial() {
-        let mut rng = rng(2);
-        let samples = collect::<Q81>(512, |out| noise(&mut rng, out));
+        let (mut rng, mut stream) = (rng(2), stream(2));
+        let samples = collect::<Q81>(512, |out| noise(kernels(), &mut stream, out));
         let count = samples.len() as f64;
         let (counts, probabilities) = noise_cells(&samples, 13);
         assert_fits(&counts, &probabilities, "noise");
@@ -332,31 +403,30 @@ mod tests {
 
     #[test]
     fn noise_counts_the_stated_bits() {
-        // Three samples from 16 bytes, low bits first.
-        for len in [1, 2, 3, 4, 32, 191, 192, 193, N] {
+        for len in [1, 32, 191, 192, 193, N] {
             let mut out = vec![u32::MAX; len];
-            small_noise(&mut counting(7), &mut out);
-            let bytes = len.div_ceil(3) * 16;
-            let bits: Vec<u32> = (0..bytes)
-                .flat_map(|i| (0..8).map(move |b| u32::from((7 + i) as u8 >> b & 1)))
-                .collect();
-            for (i, &x) in out.iter().enumerate() {
-                let from = i / 3 * 128 + i % 3 * 42;
-                let ones: u32 = bits[from..from + 42].iter().sum();
-                assert_eq!(x as i32, ones as i32 - 21, "sample {i} of {len}");
-            }
+            small_noise(kernels(), &mut stream(7), &mut out);
+            let want = chunks(7).flat_map(|words| {
+                (0..SAMPLES).map(move |i| {
+                    let (group, j, column) = (i / 48, i % 48 / 16, i % 16);
+                    let word = |row: usize| words[16 * (4 * group + row) + column];
+                    let rest = word(3) >> (10 * j) & 0x3ff;
+                    word(j).count_ones() as i32 + rest.count_ones() as i32 - 21
+                })
+            });
+            assert!(out.iter().zip(want).all(|(&x, want)| x as i32 == want), "{len} samples");
         }
     }
 
     #[test]
     fn uniform_is_uniform() {
-        let mut rng = rng(3);
+        let (mut rng, mut stream) = (rng(3), stream(3));
         let mut poly = Box::new(Poly::<Q81, Eval>::ZERO);
         let mut high = [[0; 64]; Q81];
         let mut low = [[0; 64]; Q81];
         let mut extremes = [(u32::MAX, 0); Q81];
         for _ in 0..256 {
-            uniform(&mut rng, &mut poly);
+            uniform(kernels(), &mut stream, &mut poly);
             for (i, (limb, p)) in poly.limbs.iter().zip(Rns::<Q81>::PRIMES).enumerate() {
                 for &x in limb {
                     assert!(x < p.q());
@@ -384,37 +454,28 @@ mod tests {
 
     #[test]
     fn uniform_takes_the_stated_words() {
-        let mut poly = Box::new(Poly::<Q54, Eval>::ZERO);
-        uniform(&mut rng(4), &mut poly);
-        let mut rng = rng(4);
-        let mut words = core::iter::repeat_with(|| rng.next_u32() & ((1 << 27) - 1));
-        for (limb, p) in poly.limbs.iter().zip(Rns::<Q54>::PRIMES) {
-            assert!(limb.iter().all(|&x| words.find(|&w| w < p.q()) == Some(x)));
-        }
-    }
-
-    #[test]
-    fn uniform_keeps_below_each_prime() {
-        // Of these words, with five bits that do not count, each limb takes what is below its prime.
-        let [a, b, c] = Rns::<Q81>::PRIMES.map(|p| p.q());
-        let script = [a, a - 1, b, b - 1, c, c - 1, (1 << 27) - 1, 0, 1];
-        let words = script.iter().cycle().flat_map(|w| (w | 0xa800_0000).to_le_bytes());
         let mut poly = Box::new(Poly::<Q81, Eval>::ZERO);
-        uniform(&mut Bytes(words), &mut poly);
-        let mut words = script.iter().cycle();
+        uniform(kernels(), &mut stream(4), &mut poly);
+        let mut chunks = chunks(4);
         for (limb, p) in poly.limbs.iter().zip(Rns::<Q81>::PRIMES) {
-            assert!(limb.iter().all(|x| words.find(|&&w| w < p.q()) == Some(x)));
+            let mut want = vec![];
+            while want.len() < N {
+                let words = chunks.next().unwrap().map(|word| word & ((1 << 27) - 1));
+                want.extend(words.into_iter().filter(|&x| x < p.q()));
+            }
+            assert!(want.starts_with(limb));
         }
     }
 
     #[test]
     fn flood_is_uniform_between_its_bounds() {
-        let mut rng = rng(5);
+        let mut stream = stream(5);
+        let mut words = Words::new(kernels(), &mut stream);
         // Small bounds, whose every value must come; 63 and 64 straddle a power of two.
         for bound in [0, 1, 2, 3, 7, 8, 31, 63, 64] {
             let values = 2 * bound as usize + 1;
             let mut samples = vec![0; 10_000];
-            uniform_signed(&mut rng, bound, &mut samples);
+            uniform_signed(&mut words, bound, &mut samples);
             let mut counts = vec![0; values];
             for x in samples {
                 counts[(x + bound) as usize] += 1;
@@ -426,7 +487,7 @@ mod tests {
         let floods = [crate::matching::Blind::<Q54>::FLOOD, crate::matching::Blind::<Q81>::FLOOD];
         for bound in floods.into_iter().chain([(1 << 62) - 1]) {
             let mut samples = vec![0; 1 << 18];
-            uniform_signed(&mut rng, bound, &mut samples);
+            uniform_signed(&mut words, bound, &mut samples);
             let mut counts = [0; 64];
             for &x in &samples {
                 assert!(x.abs() <= bound);

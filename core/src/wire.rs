@@ -16,7 +16,7 @@
 //!
 //! | kind | body | Q54 | Q81 |
 //! |---|---|---|---|
-//! | public key | p0, 32-byte seed of p1 | 27,688 | 41,512 |
+//! | public key | 2^32 p0 (the multiplicand), 32-byte seed of p1 | 27,688 | 41,512 |
 //! | ciphertext | c0, c1 | 55,304 | 82,952 |
 //! | seeded ciphertext | c0, 32-byte seed of c1 | 27,688 | 41,512 |
 //! | folded batch | 32 sums a limb (unused ones zero), c1 | 27,872 | 41,804 |
@@ -27,8 +27,8 @@
 //! store.
 
 use crate::bfv::{Ciphertext, PublicKey, SeededCiphertext, params};
-use crate::cap::Scalar;
 use crate::kernel::Kernels;
+use crate::kernel::contract::{Limb, PACKED, WORD_BITS};
 use crate::matching::{Folded, Layout};
 use crate::rns::Rns;
 use crate::zq::Prime;
@@ -40,8 +40,6 @@ pub const VERSION: u8 = 1;
 
 const MAGIC: [u8; 4] = *b"SYMB";
 const HEADER: usize = 8;
-const WORD_BITS: usize = 27;
-const LIMB: usize = crate::ntt::N * WORD_BITS / 8;
 const SUMS: usize = crate::matching::MAX_USERS * WORD_BITS / 8;
 
 /// Why bytes were refused.
@@ -104,13 +102,13 @@ pub trait Wire {
     ///
     /// # Errors
     /// [`WireError::Length`] unless `out` is exactly [`Wire::SIZE`] long.
-    fn encode(&self, out: &mut [u8]) -> Result<(), WireError>;
+    fn encode(&self, k: &Kernels, out: &mut [u8]) -> Result<(), WireError>;
 
     /// Reads an encoding, in place.
     ///
     /// # Errors
     /// What is wrong with the bytes. `self` is zero then.
-    fn decode(&mut self, bytes: &[u8]) -> Result<(), WireError>;
+    fn decode(&mut self, k: &Kernels, bytes: &[u8]) -> Result<(), WireError>;
 }
 
 /// Writes fields back to back into a buffer whose size was checked.
@@ -139,10 +137,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Packs words of 27 bits; their number is a multiple of 32.
-    fn words(&mut self, words: impl Iterator<Item = u32>) {
+    /// Packs a limb.
+    fn limb(&mut self, k: &Kernels, limb: &Limb) {
+        if let Some((head, rest)) = core::mem::take(&mut self.0).split_first_chunk_mut() {
+            (k.pack)(head, limb);
+            self.0 = rest;
+        }
+    }
+
+    /// Packs a few words; their number is a multiple of 32.
+    fn words(&mut self, words: &[u32]) {
         let (mut pending, mut bits) = (0u64, 0);
-        for word in words {
+        for &word in words {
             pending |= u64::from(word) << bits;
             bits += WORD_BITS;
             if bits >= 32 {
@@ -196,7 +202,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Unpacks one limb's words, each below the prime.
+    /// Unpacks a few words, each below the prime.
     fn words(&mut self, p: &Prime, out: &mut [u32]) -> Result<(), WireError> {
         let (mut pending, mut bits) = (0u64, 0);
         for (index, out) in out.iter_mut().enumerate() {
@@ -219,11 +225,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn poly<const L: usize>(
-        &mut self,
-        out: &mut [[u32; crate::ntt::N]; L],
-    ) -> Result<(), WireError> {
-        out.iter_mut().zip(&Rns::<L>::PRIMES).try_for_each(|(limb, p)| self.words(p, limb))
+    /// Unpacks a polynomial's limbs, each word below its prime.
+    fn poly<const L: usize>(&mut self, k: &Kernels, out: &mut [Limb; L]) -> Result<(), WireError> {
+        for (limb, plan) in out.iter_mut().zip(Rns::<L>::PLANS) {
+            if let Some((bytes, rest)) = self.rest.split_first_chunk() {
+                self.rest = rest;
+                if !(k.unpack)(limb, bytes, plan) {
+                    let index = limb.iter().position(|&x| x >= plan.prime.q()).unwrap_or(0) as u16;
+                    return Err(WireError::Coefficient { limb: self.limb, index });
+                }
+            }
+            self.limb += 1;
+        }
+        Ok(())
     }
 }
 
@@ -244,43 +258,43 @@ const fn no_layout(layout: u8) -> Result<(), WireError> {
 }
 
 impl<const L: usize> Wire for Ciphertext<L> {
-    const SIZE: usize = HEADER + 2 * L * LIMB;
+    const SIZE: usize = HEADER + 2 * L * PACKED;
 
-    fn encode(&self, out: &mut [u8]) -> Result<(), WireError> {
+    fn encode(&self, k: &Kernels, out: &mut [u8]) -> Result<(), WireError> {
         let mut writer = Writer::new::<L>(out, Self::SIZE, 2, 0)?;
         for limb in self.c0.limbs.iter().chain(&self.c1.limbs) {
-            writer.words(limb.iter().copied());
+            writer.limb(k, limb);
         }
         Ok(())
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+    fn decode(&mut self, k: &Kernels, bytes: &[u8]) -> Result<(), WireError> {
         or_zero(self, |ciphertext| {
             let (mut reader, layout) = Reader::new::<L>(bytes, Self::SIZE, 2)?;
             no_layout(layout)?;
-            reader.poly(&mut ciphertext.c0.limbs)?;
-            reader.poly(&mut ciphertext.c1.limbs)
+            reader.poly(k, &mut ciphertext.c0.limbs)?;
+            reader.poly(k, &mut ciphertext.c1.limbs)
         })
     }
 }
 
 impl<const L: usize> Wire for SeededCiphertext<L> {
-    const SIZE: usize = HEADER + L * LIMB + 32;
+    const SIZE: usize = HEADER + L * PACKED + 32;
 
-    fn encode(&self, out: &mut [u8]) -> Result<(), WireError> {
+    fn encode(&self, k: &Kernels, out: &mut [u8]) -> Result<(), WireError> {
         let mut writer = Writer::new::<L>(out, Self::SIZE, 3, 0)?;
         for limb in &self.c0.limbs {
-            writer.words(limb.iter().copied());
+            writer.limb(k, limb);
         }
         writer.bytes(&self.seed);
         Ok(())
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+    fn decode(&mut self, k: &Kernels, bytes: &[u8]) -> Result<(), WireError> {
         or_zero(self, |ciphertext| {
             let (mut reader, layout) = Reader::new::<L>(bytes, Self::SIZE, 3)?;
             no_layout(layout)?;
-            reader.poly(&mut ciphertext.c0.limbs)?;
+            reader.poly(k, &mut ciphertext.c0.limbs)?;
             reader.seed(&mut ciphertext.seed);
             Ok(())
         })
@@ -288,50 +302,44 @@ impl<const L: usize> Wire for SeededCiphertext<L> {
 }
 
 impl<const L: usize> Wire for PublicKey<L> {
-    const SIZE: usize = HEADER + L * LIMB + 32;
+    const SIZE: usize = HEADER + L * PACKED + 32;
 
-    fn encode(&self, out: &mut [u8]) -> Result<(), WireError> {
+    fn encode(&self, k: &Kernels, out: &mut [u8]) -> Result<(), WireError> {
         let mut writer = Writer::new::<L>(out, Self::SIZE, 1, 0)?;
-        for (limb, p) in self.p0.limbs.iter().zip(Rns::<L>::PRIMES) {
-            // The value itself, without a multiplicand's 2^32.
-            writer.words(limb.iter().map(|&x| p.montgomery_mul(x, 1)));
+        for limb in &self.p0.limbs {
+            writer.limb(k, limb);
         }
         writer.bytes(&self.seed);
         Ok(())
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+    fn decode(&mut self, k: &Kernels, bytes: &[u8]) -> Result<(), WireError> {
         or_zero(self, |key| {
             let (mut reader, layout) = Reader::new::<L>(bytes, Self::SIZE, 1)?;
             no_layout(layout)?;
-            reader.poly(&mut key.p0.limbs)?;
+            reader.poly(k, &mut key.p0.limbs)?;
             reader.seed(&mut key.seed);
-            for (limb, p) in key.p0.limbs.iter_mut().zip(Rns::<L>::PRIMES) {
-                for x in limb {
-                    *x = p.montgomery_mul(*x, p.r2());
-                }
-            }
-            key.expand(Kernels::scalar(Scalar));
+            key.expand(k);
             Ok(())
         })
     }
 }
 
 impl<const L: usize> Wire for Folded<L> {
-    const SIZE: usize = HEADER + L * (SUMS + LIMB);
+    const SIZE: usize = HEADER + L * (SUMS + PACKED);
 
-    fn encode(&self, out: &mut [u8]) -> Result<(), WireError> {
+    fn encode(&self, k: &Kernels, out: &mut [u8]) -> Result<(), WireError> {
         let mut writer = Writer::new::<L>(out, Self::SIZE, 4, self.layout.id())?;
         for sums in &self.sums {
-            writer.words(sums.iter().copied());
+            writer.words(sums);
         }
         for limb in &self.c1.limbs {
-            writer.words(limb.iter().copied());
+            writer.limb(k, limb);
         }
         Ok(())
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+    fn decode(&mut self, k: &Kernels, bytes: &[u8]) -> Result<(), WireError> {
         or_zero(self, |folded| {
             let (mut reader, layout) = Reader::new::<L>(bytes, Self::SIZE, 4)?;
             folded.layout = Layout::from_id(layout).ok_or(WireError::Layout(layout))?;
@@ -342,7 +350,7 @@ impl<const L: usize> Wire for Folded<L> {
                     return Err(WireError::Coefficient { limb: limb as u8, index: index as u16 });
                 }
             }
-            reader.poly(&mut folded.c1.limbs)
+            reader.poly(k, &mut folded.c1.limbs)
         })
     }
 }

@@ -83,7 +83,7 @@ fn batches<const L: usize>(seed: u8) -> Seen {
         seen.largest.0 += fresh as f64 / expected;
 
         keys.secret.encrypt(k, &plain, &mut rng, &mut seeded, &mut keys.scratch);
-        seeded.expand(&mut x);
+        seeded.expand(kernels(), &mut x);
         let noise = measure(k, &keys.secret, &x, &plain, &mut keys.scratch);
         seen.seeded = seen.seeded.max(noise);
 

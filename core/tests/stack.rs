@@ -6,6 +6,10 @@
 //! runs, and the deepest word that lost the pattern says how far down it went.
 #![cfg(not(miri))]
 
+#[path = "common/available.rs"]
+mod available;
+
+use available::available;
 use bytemuck::Zeroable;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -19,7 +23,6 @@ use symbolon_core::bfv::{
     Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, encrypt, generate,
     params,
 };
-use symbolon_core::cap::{self, Capability, Scalar};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::mask::masked;
 use symbolon_core::matching::{
@@ -92,31 +95,6 @@ fn zeroed<T: Zeroable>() -> &'static mut T {
     place::zeroed(Box::leak(Box::new_uninit()))
 }
 
-/// The portable kernels and the fastest ones for this processor.
-fn kernels() -> Vec<&'static Kernels> {
-    #[cfg(target_arch = "x86_64")]
-    let fastest = {
-        let has_512 = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl");
-        // SAFETY: detected.
-        let avx512 = has_512.then(|| unsafe { cap::Avx512::assume() });
-        // SAFETY: detected.
-        let avx2 = is_x86_feature_detected!("avx2").then(|| unsafe { cap::Avx2::assume() });
-        avx512.map(Capability::Avx512).or(avx2.map(Capability::Avx2))
-    };
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: every target of this architecture that has std has NEON.
-    let fastest = Some(Capability::Neon(unsafe { cap::Neon::assume() }));
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let fastest = None;
-
-    let mut all = vec![Kernels::scalar(Scalar)];
-    all.extend(fastest.map(Kernels::select).filter(|k| k.isa() != all[0].isa()));
-    all
-}
-
 /// Entry points and the bytes of stack they used.
 struct Table(Vec<(&'static str, usize)>);
 
@@ -160,7 +138,7 @@ fn arithmetic<const L: usize>(k: &Kernels) {
     table.measure("Plaintext::encode_slots", || plain.encode_slots(k, slots)).unwrap();
     table.measure("bfv::encrypt", || encrypt(k, public, plain, &mut rng, probe, scratch));
     table.measure("SecretKey::encrypt", || secret.encrypt(k, plain, &mut rng, seeded, scratch));
-    table.measure("SeededCiphertext::expand", || seeded.expand(other));
+    table.measure("SeededCiphertext::expand", || seeded.expand(k, other));
     table.measure("Ciphertext::add_assign", || probe.add_assign(k, other));
     let factor =
         table.measure("Plaintext::to_multiplicand", || plain.to_multiplicand(k, multiplicand));
@@ -201,17 +179,17 @@ fn arithmetic<const L: usize>(k: &Kernels) {
     assert_eq!(decisions, Decisions { accepted: !0, refused: false });
 
     let bytes = &mut vec![0; Ciphertext::<L>::SIZE][..];
-    table.measure("wire: encode Ciphertext", || other.encode(bytes)).unwrap();
-    table.measure("wire: decode Ciphertext", || probe.decode(bytes)).unwrap();
+    table.measure("wire: encode Ciphertext", || other.encode(k, bytes)).unwrap();
+    table.measure("wire: decode Ciphertext", || probe.decode(k, bytes)).unwrap();
     let bytes = &mut vec![0; SeededCiphertext::<L>::SIZE][..];
-    table.measure("wire: encode SeededCiphertext", || seeded.encode(bytes)).unwrap();
-    table.measure("wire: decode SeededCiphertext", || seeded.decode(bytes)).unwrap();
+    table.measure("wire: encode SeededCiphertext", || seeded.encode(k, bytes)).unwrap();
+    table.measure("wire: decode SeededCiphertext", || seeded.decode(k, bytes)).unwrap();
     let bytes = &mut vec![0; PublicKey::<L>::SIZE][..];
-    table.measure("wire: encode PublicKey", || public.encode(bytes)).unwrap();
-    table.measure("wire: decode PublicKey", || public.decode(bytes)).unwrap();
+    table.measure("wire: encode PublicKey", || public.encode(k, bytes)).unwrap();
+    table.measure("wire: decode PublicKey", || public.decode(k, bytes)).unwrap();
     let bytes = &mut vec![0; Folded::<L>::SIZE][..];
-    table.measure("wire: encode Folded", || folded.encode(bytes)).unwrap();
-    table.measure("wire: decode Folded", || folded.decode(bytes)).unwrap();
+    table.measure("wire: encode Folded", || folded.encode(k, bytes)).unwrap();
+    table.measure("wire: decode Folded", || folded.decode(k, bytes)).unwrap();
     let decisions = secret.decide(k, folded, !0, threshold);
     assert_eq!(decisions, Decisions { accepted: !0, refused: false });
     table.assert_below_limit();
@@ -282,7 +260,7 @@ fn attest() {
 #[cfg_attr(debug_assertions, ignore = "frames are those of a release build: cargo xtask stack")]
 fn entry_points_keep_to_little_stack() {
     on_ample_stack(|| {
-        for k in kernels() {
+        for k in available() {
             arithmetic::<Q54>(k);
             arithmetic::<Q81>(k);
         }

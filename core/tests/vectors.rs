@@ -18,13 +18,17 @@ use symbolon_core::matching::{Blind, Folded, Layout, fold};
 use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::wire::{Wire, WireError};
 
+fn kernels() -> &'static Kernels {
+    Kernels::scalar(Scalar)
+}
+
 fn zero<T: Zeroable>() -> Box<T> {
     bytemuck::zeroed_box()
 }
 
 fn encoded<T: Wire>(value: &T) -> Vec<u8> {
     let mut bytes = vec![0; T::SIZE];
-    value.encode(&mut bytes).unwrap();
+    value.encode(kernels(), &mut bytes).unwrap();
     bytes
 }
 
@@ -88,13 +92,13 @@ fn golden() {
 
 fn round_trip<T: Wire + Zeroable>(bytes: &[u8]) {
     let mut value = zero::<T>();
-    value.decode(bytes).unwrap();
+    value.decode(kernels(), bytes).unwrap();
     assert!(encoded(&*value) == bytes);
 }
 
 fn refuses<T: Wire + Zeroable>(bytes: &[u8], error: WireError) {
     let mut value = zero::<T>();
-    assert_eq!(value.decode(bytes), Err(error));
+    assert_eq!(value.decode(kernels(), bytes), Err(error));
     assert!(encoded(&*value)[8..].iter().all(|&b| b == 0), "what is refused leaves zero behind");
 }
 
@@ -149,7 +153,7 @@ fn every_kind_round_trips_and_refuses() {
 
 fn total<T: Wire + Zeroable>(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut value = zero::<T>();
-    if value.decode(bytes).is_ok() {
+    if value.decode(kernels(), bytes).is_ok() {
         prop_assert!(encoded(&*value) == bytes);
     }
     Ok(())

@@ -58,6 +58,7 @@ pub struct Outcome {
 
 /// The three roles of a deployment in one process.
 pub struct Pipeline<const L: usize> {
+    kernels: &'static Kernels,
     layout: Layout,
     threshold: Threshold,
     gateway: Gateway<L>,
@@ -92,6 +93,7 @@ impl<const L: usize> Pipeline<L> {
     ) -> Self {
         let public: Arc<PublicKey<L>> = Arc::from(public);
         Self {
+            kernels,
             layout,
             threshold,
             gateway: Gateway::new(kernels, layout, Arc::clone(&public)),
@@ -170,7 +172,7 @@ impl<const L: usize> Pipeline<L> {
         let decisions = self.custodian.decide(folded, batch.len(), self.threshold);
         stages.decrypt = watch.lap();
 
-        let probe = worker.gateway.digest();
+        let probe = worker.gateway.digest(self.kernels);
         let requests = worker.gateway.requests(batch.len());
         let claims = requests.iter().zip(&templates).map(|(request, entry)| Leaf {
             request: request.id,

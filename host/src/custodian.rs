@@ -99,7 +99,7 @@ impl<const L: usize> Custodian<L> {
         let hashes: Vec<Digest> = claims.iter().map(Leaf::hash).collect();
         let root = merkle::root(&hashes).map_err(error)?;
         // The buffer was made in the right size.
-        let written = folded.encode(&mut desk.wire);
+        let written = folded.encode(self.kernels, &mut desk.wire);
         debug_assert!(written.is_ok());
         let mut batch = [0; 16];
         desk.rng.fill_bytes(&mut batch);

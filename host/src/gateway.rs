@@ -70,9 +70,9 @@ impl<const L: usize> Desk<L> {
     }
 
     /// The digest of the batch's wire form, which goes into its leaves.
-    pub fn digest(&mut self) -> Digest {
+    pub fn digest(&mut self, k: &Kernels) -> Digest {
         // The buffer was made in the right size.
-        let written = self.ciphertext.encode(&mut self.wire);
+        let written = self.ciphertext.encode(k, &mut self.wire);
         debug_assert!(written.is_ok());
         bulk(Domain::PROBE, &[&self.wire])
     }

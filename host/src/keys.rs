@@ -11,6 +11,7 @@
 //! epoch (4), deployment (16), key (1952).
 
 use crate::error::{Error, Kind, Result};
+use crate::isa;
 use crate::private_file;
 use crate::random::{fill_random, random};
 use std::fs;
@@ -190,10 +191,10 @@ pub fn create(dir: &Path, set: ParameterSet) -> Result<[PathBuf; 3]> {
         return Err(key_error(path, message));
     }
     let seeds = CustodianSeeds::draw(set)?;
-    let k = Kernels::select(symbolon_platform::cpu::detect());
+    let k = isa::kernels()?;
     let public = match set {
-        ParameterSet::Q54 => encoded(&*seeds.public_key::<Q54>(k)),
-        ParameterSet::Q81 => encoded(&*seeds.public_key::<Q81>(k)),
+        ParameterSet::Q54 => encoded(k, &*seeds.public_key::<Q54>(k)),
+        ParameterSet::Q81 => encoded(k, &*seeds.public_key::<Q81>(k)),
     };
     let [custodian_path, public_path, verify_path] = &files;
     fs::write(public_path, public).map_err(|e| Error::io(public_path, "write", &e))?;
@@ -217,10 +218,10 @@ pub fn create(dir: &Path, set: ParameterSet) -> Result<[PathBuf; 3]> {
     Ok(files)
 }
 
-fn encoded<T: Wire>(value: &T) -> Vec<u8> {
+fn encoded<T: Wire>(k: &Kernels, value: &T) -> Vec<u8> {
     let mut bytes = vec![0; T::SIZE];
     // The size is right by construction.
-    let written = value.encode(&mut bytes);
+    let written = value.encode(k, &mut bytes);
     debug_assert!(written.is_ok());
     bytes
 }
@@ -237,8 +238,8 @@ pub fn load_public<const L: usize>(
     let path = dir.join(PUBLIC);
     let bytes = read_public(&path, PublicKey::<L>::SIZE)?;
     let mut key = bytemuck::zeroed_box::<PublicKey<L>>();
-    key.decode(&bytes).map_err(|e| key_error(&path, &e.to_string()))?;
-    if bytes != encoded(&*seeds.public_key::<L>(k)) {
+    key.decode(k, &bytes).map_err(|e| key_error(&path, &e.to_string()))?;
+    if bytes != encoded(k, &*seeds.public_key::<L>(k)) {
         return Err(key_error(&path, "belongs to another secret key than custodian.key holds"));
     }
     Ok(key)

@@ -11,6 +11,7 @@
 //! | [`matcher`] | multiplies, re-randomises, folds |
 //! | [`custodian`] | decides and signs |
 //! | [`batch`] | runs batches through the three, on every core |
+//! | [`isa`] | which kernels run |
 //! | [`private_file`], [`random`] | files only their owner may read; random bytes |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |
@@ -23,6 +24,7 @@ pub mod error;
 pub mod gallery;
 pub mod gateway;
 pub mod input;
+pub mod isa;
 pub mod keys;
 pub mod matcher;
 pub mod population;

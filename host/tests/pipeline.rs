@@ -13,6 +13,7 @@ use symbolon_host::custodian::Custodian;
 use symbolon_host::error::Kind;
 use symbolon_host::gallery::{Entry, Gallery, record};
 use symbolon_host::gateway::{self, Gateway};
+use symbolon_host::isa;
 use symbolon_host::keys::CustodianSeeds;
 use symbolon_host::matcher::{self, Matcher};
 use symbolon_host::private_file;
@@ -22,7 +23,7 @@ const LAYOUTS: [Layout; 3] = [Layout::D128, Layout::D256, Layout::D512];
 const PEOPLE: usize = 6;
 
 fn kernels() -> &'static Kernels {
-    Kernels::select(symbolon_platform::cpu::detect())
+    isa::kernels().unwrap()
 }
 
 /// Seeds that are the same every time, by way of a key file.
@@ -228,13 +229,13 @@ fn increment(bytes: &mut [u8], index: usize) {
 
 fn encoded<T: Wire>(value: &T) -> Vec<u8> {
     let mut bytes = vec![0; T::SIZE];
-    value.encode(&mut bytes).unwrap();
+    value.encode(kernels(), &mut bytes).unwrap();
     bytes
 }
 
 fn decoded<T: Wire + bytemuck::Zeroable>(bytes: &[u8]) -> Box<T> {
     let mut value = bytemuck::zeroed_box::<T>();
-    value.decode(bytes).unwrap();
+    value.decode(kernels(), bytes).unwrap();
     value
 }
 

@@ -5,6 +5,8 @@
 use bytemuck::{Zeroable, zeroed_box};
 use libfuzzer_sys::fuzz_target;
 use symbolon_core::bfv::{Ciphertext, PublicKey, Q54, Q81, SeededCiphertext};
+use symbolon_core::cap::Scalar;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::Folded;
 use symbolon_core::wire::Wire;
 
@@ -12,9 +14,10 @@ const HEADER: usize = 8;
 
 /// `value` may hold an earlier object, of which nothing may remain.
 fn check<T: Wire>(value: &mut T, bytes: &[u8]) {
-    let decoded = value.decode(bytes);
+    let k = Kernels::scalar(Scalar);
+    let decoded = value.decode(k, bytes);
     let mut encoded = vec![0; T::SIZE];
-    value.encode(&mut encoded).expect("the buffer has the size");
+    value.encode(k, &mut encoded).expect("the buffer has the size");
     if decoded.is_ok() {
         assert!(encoded == bytes, "a second encoding");
     } else {
@@ -41,7 +44,7 @@ fn check_filled<T: Wire + Zeroable>(data: &[u8]) {
 }
 
 fn refuses<T: Wire + Zeroable>(data: &[u8]) {
-    assert!(zeroed_box::<T>().decode(data).is_err());
+    assert!(zeroed_box::<T>().decode(Kernels::scalar(Scalar), data).is_err());
 }
 
 fuzz_target!(|data: &[u8]| {

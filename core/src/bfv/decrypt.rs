@@ -4,7 +4,6 @@ use super::encode::Plaintext;
 use super::encrypt::Ciphertext;
 use super::keys::SecretKey;
 use crate::kernel::Kernels;
-use crate::ntt::N;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Poly};
 use crate::rns::Rns;
@@ -13,7 +12,7 @@ use zeroize::Zeroize;
 impl<const L: usize> SecretKey<L> {
     /// m = round(t (c0 + c1 s) / Q) mod t. `scratch` holds the phase on the way, zeros afterwards.
     ///
-    /// Right where the noise is below Q/2t (1 - 2^-17); what lies beyond decrypts to something else
+    /// Right where the noise is below Q/2t (1 - 2^-13); what lies beyond decrypts to something else
     /// without a sign. BFV has no integrity: see SECURITY.md before decrypting for others.
     pub fn decrypt(
         &self,
@@ -23,9 +22,7 @@ impl<const L: usize> SecretKey<L> {
         scratch: &mut Poly<L, Coeff>,
     ) {
         self.phase(k, ciphertext, scratch);
-        for i in 0..N {
-            out.coeffs[i] = Rns::<L>::round_to_plain(scratch.limbs.each_ref().map(|limb| limb[i]));
-        }
+        (k.round)(&mut out.coeffs, &scratch.limbs, &Rns::<L>::ROUNDING);
         scratch.zeroize();
     }
 

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::kernel::Kernels;
 use crate::ntt::{LOG_N, N};
+use crate::place::wipe;
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;
 use crate::zt;
@@ -13,10 +14,16 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 ///
 /// It may stand for N slots (a product of plaintexts multiplies slot by slot), in the transform's
 /// own order, or for its coefficients as they are.
-#[derive(Zeroable, Zeroize, ZeroizeOnDrop)]
+#[derive(Zeroable, ZeroizeOnDrop)]
 #[repr(C, align(64))]
 pub struct Plaintext {
     pub(crate) coeffs: [u32; N],
+}
+
+impl Zeroize for Plaintext {
+    fn zeroize(&mut self) {
+        wipe(&mut self.coeffs);
+    }
 }
 
 impl Plaintext {
@@ -78,19 +85,18 @@ impl Plaintext {
         out: &'a mut Poly<L, Coeff>,
     ) -> &'a mut Poly<L, Mont> {
         for (limb, plan) in out.limbs.iter_mut().zip(Rns::<L>::PLANS) {
-            for (out, &c) in limb.iter_mut().zip(&self.coeffs) {
-                *out = plan.prime.from_signed(zt::centre(c));
-            }
+            (k.lift_plain)(limb, &self.coeffs, plan);
         }
         out.forward(k).to_mont(k)
     }
 
-    /// Adds round(Q m / t) to coefficients: the message at its place in a ciphertext, exactly.
-    pub(crate) fn add_scaled<const L: usize>(&self, out: &mut Poly<L, Coeff>) {
-        for ((limb, p), delta) in out.limbs.iter_mut().zip(Rns::<L>::PRIMES).zip(Rns::<L>::DELTA) {
-            for (out, &m) in limb.iter_mut().zip(&self.coeffs) {
-                *out = p.add(*out, Rns::<L>::scale(&p, delta, m));
-            }
+    /// Adds round(Q m / t) = floor(Q/t) m + floor(((Q mod t) m + t/2) / t) to coefficients: the message
+    /// at its place in a ciphertext. Exact: floor(Q/t) m alone would leave (Q mod t) m / t as noise,
+    /// 20 bits of it after a product.
+    pub(crate) fn add_scaled<const L: usize>(&self, k: &Kernels, out: &mut Poly<L, Coeff>) {
+        for ((limb, plan), delta) in out.limbs.iter_mut().zip(Rns::<L>::PLANS).zip(Rns::<L>::DELTA)
+        {
+            (k.add_scaled)(limb, &self.coeffs, delta, Rns::<L>::Q_MOD_T, plan);
         }
     }
 
@@ -101,7 +107,7 @@ impl Plaintext {
         out: &'a mut Poly<L, Coeff>,
     ) -> &'a mut Poly<L, Eval> {
         out.limbs = [[0; N]; L];
-        self.add_scaled(out);
+        self.add_scaled(k, out);
         out.forward(k)
     }
 }

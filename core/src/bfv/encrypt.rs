@@ -6,7 +6,7 @@ use crate::attest::Domain;
 use crate::kernel::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Poly};
-use crate::sample;
+use crate::sample::{self, Stream};
 use bytemuck::Zeroable;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
@@ -52,16 +52,17 @@ pub fn encrypt<const L: usize, R: CryptoRng + ?Sized>(
     out: &mut Ciphertext<L>,
     scratch: &mut Poly<L, Coeff>,
 ) {
-    sample::ternary(rng, scratch);
+    let mut stream = Stream::from_rng(rng);
+    sample::ternary(k, &mut stream, scratch);
     let u = scratch.forward(k);
 
     let c0 = retag::<L, Eval, Coeff>(&mut out.c0);
-    sample::noise(rng, c0);
-    message.add_scaled(c0);
+    sample::noise(k, &mut stream, c0);
+    message.add_scaled(k, c0);
     c0.forward(k).mul_acc(k, u, &key.p0);
 
     let c1 = retag::<L, Eval, Coeff>(&mut out.c1);
-    sample::noise(rng, c1);
+    sample::noise(k, &mut stream, c1);
     c1.forward(k).mul_acc(k, u, &key.p1);
     scratch.zeroize();
 }
@@ -79,12 +80,12 @@ impl<const L: usize> SecretKey<L> {
     ) {
         rng.fill_bytes(&mut out.seed);
         let a = retag::<L, Coeff, Eval>(scratch);
-        sample::uniform(&mut sample::stream(SEEDED, &out.seed), a);
+        sample::uniform(k, &mut Stream::derive(SEEDED, &out.seed), a);
         a.negate(k);
 
         let c0 = retag::<L, Eval, Coeff>(&mut out.c0);
-        sample::noise(rng, c0);
-        message.add_scaled(c0);
+        sample::noise(k, &mut Stream::from_rng(rng), c0);
+        message.add_scaled(k, c0);
         c0.forward(k).mul_acc(k, a, &self.s);
     }
 }
@@ -94,8 +95,8 @@ impl<const L: usize> SeededCiphertext<L> {
     pub const ZERO: Self = Self { c0: Poly::ZERO, seed: [0; 32] };
 
     /// The full ciphertext.
-    pub fn expand(&self, out: &mut Ciphertext<L>) {
+    pub fn expand(&self, k: &Kernels, out: &mut Ciphertext<L>) {
         out.c0.copy_from(&self.c0);
-        sample::uniform(&mut sample::stream(SEEDED, &self.seed), &mut out.c1);
+        sample::uniform(k, &mut Stream::derive(SEEDED, &self.seed), &mut out.c1);
     }
 }

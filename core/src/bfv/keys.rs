@@ -5,7 +5,7 @@ use crate::kernel::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;
-use crate::sample;
+use crate::sample::{self, Stream};
 use bytemuck::Zeroable;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -42,7 +42,7 @@ impl<const L: usize> PublicKey<L> {
     /// Fills p1 from the seed.
     pub(crate) fn expand(&mut self, k: &Kernels) {
         let a = retag::<L, Mont, Eval>(&mut self.p1);
-        sample::uniform(&mut sample::stream(PUBLIC, &self.seed), a);
+        sample::uniform(k, &mut Stream::derive(PUBLIC, &self.seed), a);
         a.to_mont(k);
     }
 }
@@ -60,10 +60,10 @@ impl<const L: usize> SecretKey<L> {
     /// The same seed always gives the same key. Fewer than one seed in 10^8 give a norm above six
     /// sigma at the first try; the derivation then goes on with its keystream, so that no seed fails.
     pub fn derive(&mut self, k: &Kernels, seed: &[u8; 32]) {
-        let mut rng = sample::stream(SECRET, seed);
+        let mut stream = Stream::derive(SECRET, seed);
         let s = retag::<L, Mont, Coeff>(&mut self.s);
         loop {
-            sample::ternary(&mut rng, s);
+            sample::ternary(k, &mut stream, s);
             if norm(s) <= MAX_SECRET_NORM {
                 break;
             }
@@ -85,9 +85,9 @@ pub fn generate<const L: usize>(
     public.seed = hash(PUBLIC_SEED, &[seed]);
     public.expand(k);
 
-    let mut rng = sample::stream(ERROR, seed);
+    let mut stream = Stream::derive(ERROR, seed);
     loop {
-        sample::noise(&mut rng, scratch);
+        sample::noise(k, &mut stream, scratch);
         if norm(scratch) <= MAX_ERROR_NORM {
             break;
         }

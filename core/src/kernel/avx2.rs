@@ -50,11 +50,6 @@ impl Lanes for Ymm {
         unsafe { _mm256_storeu_si256(to.cast(), self.0) }
     }
     #[inline(always)]
-    unsafe fn load_bytes(from: *const u8) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) })
-    }
-    #[inline(always)]
     unsafe fn store_kept(self, keep: Self, to: *mut u32) -> usize {
         // SAFETY: the caller's promise; the table has a row for each mask of eight lanes.
         unsafe {
@@ -114,6 +109,16 @@ impl Lanes for Ymm {
     fn shr<const K: i32>(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_srli_epi32::<K>(self.0) })
+    }
+    #[inline(always)]
+    fn shl_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_sll_epi32(self.0, _mm_cvtsi32_si128(bits as i32)) })
+    }
+    #[inline(always)]
+    fn shr_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_srl_epi32(self.0, _mm_cvtsi32_si128(bits as i32)) })
     }
     #[inline(always)]
     fn sar<const K: i32>(self) -> Self {

@@ -30,11 +30,6 @@ impl Lanes for Zmm {
         unsafe { _mm512_storeu_si512(to.cast(), self.0) }
     }
     #[inline(always)]
-    unsafe fn load_bytes(from: *const u8) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) })
-    }
-    #[inline(always)]
     unsafe fn store_kept(self, keep: Self, to: *mut u32) -> usize {
         // SAFETY: the caller's promise. Compressed in a register, as compressed stores are slow.
         unsafe {
@@ -92,6 +87,16 @@ impl Lanes for Zmm {
     fn shr<const K: i32>(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_srl_epi32(self.0, _mm_cvtsi32_si128(K)) })
+    }
+    #[inline(always)]
+    fn shl_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_sll_epi32(self.0, _mm_cvtsi32_si128(bits as i32)) })
+    }
+    #[inline(always)]
+    fn shr_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_srl_epi32(self.0, _mm_cvtsi32_si128(bits as i32)) })
     }
     #[inline(always)]
     fn sar<const K: i32>(self) -> Self {

@@ -42,6 +42,8 @@ use super::scalar;
 use crate::cap::{Capability, Scalar};
 use crate::ntt::plan::PRIMES;
 use crate::ntt::{LOG_N, N, PLANS, Plan};
+use crate::zq::Prime;
+use bytemuck::Zeroable;
 
 /// The bound, in q, on values at the end of the forward transform: 1 + 2 log2 N.
 pub const FORWARD_BOUND: u64 = 1 + 2 * LOG_N as u64;
@@ -84,6 +86,44 @@ pub const MAX_SMALL: usize = 32;
 /// One limb.
 pub type Limb = [u32; N];
 
+/// Bits of a packed word, and bytes of a packed limb.
+pub const WORD_BITS: usize = 27;
+/// Bytes of a packed limb.
+pub const PACKED: usize = N * WORD_BITS / 8;
+
+/// The centred binomial's parameter: a sample is the difference of two sums of ETA bits, so its
+/// variance is ETA / 2 = 10.5 (sigma 3.24, above the 3.2 of the Homomorphic Encryption Standard).
+pub const ETA: u32 = 21;
+
+/// 1,024 bytes of keystream: sixteen consecutive ChaCha20 blocks, word i of block b in row i, column
+/// b, so that sixteen lanes make sixteen blocks without moving a word.
+#[derive(Clone, PartialEq, Eq, Zeroable)]
+#[repr(C, align(64))]
+pub struct Chunk(pub [[u32; 16]; 16]);
+
+/// ChaCha's constant, "expand 32-byte k" (RFC 8439 section 2.3).
+pub(crate) const CHACHA: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
+
+/// Binomial samples of a chunk: three from every four words.
+pub const SAMPLES: usize = 192;
+
+/// Words that a sampler may overwrite beyond the last that it keeps.
+pub const KEPT_SLACK: usize = 16;
+
+/// Fraction bits of the rounding mod t.
+pub const ROUND_BITS: u32 = 42;
+
+/// One limb's constants for the rounding mod t.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounding {
+    /// The limb's prime.
+    pub prime: Prime,
+    /// 2^32 (Q/q)^-1 mod q.
+    pub punctured: u32,
+    /// round(t 2^[`ROUND_BITS`] / q).
+    pub factor: u32,
+}
+
 /// The kernels chosen for a processor: one switchboard, filled once, passed by reference.
 ///
 /// Each entry keeps the contract of this module. The fields are private to core, so only tested
@@ -114,7 +154,7 @@ pub struct Kernels {
     /// block, so that a sum of products fits 63 bits.
     pub(crate) block_sums: fn(&mut [u32], &Limb, &Limb, &Plan),
     /// The first log2(len) layers on a short vector: coefficients of Y^j to values at the c_k.
-    /// `len` is a power of two up to [`MAX_SMALL`].
+    /// `len` is 8, 16 or 32 ([`MAX_SMALL`]).
     pub(crate) forward_small: fn(&mut [u32], &Plan),
     /// Its inverse times `len`: the caller's constant takes 1/len.
     pub(crate) inverse_small: fn(&mut [u32], &Plan),
@@ -123,6 +163,30 @@ pub struct Kernels {
     pub(crate) plain_forward: fn(&mut [u32], usize),
     /// Plaintext words: the inverse of the same layers (one at least), 1/2^layers included.
     pub(crate) plain_inverse: fn(&mut [u32], usize),
+    /// out = out + round(Q m / t), m canonical mod t: 2^32 floor(Q/t) mod q and Q mod t are given.
+    pub(crate) add_scaled: fn(&mut Limb, &Limb, u32, u32, &Plan),
+    /// Words canonical mod t to the residues of their centred values.
+    pub(crate) lift_plain: fn(&mut Limb, &Limb, &Plan),
+    /// round(t w / Q) mod t, from the limbs of w: see [`crate::rns`].
+    pub(crate) round: fn(&mut Limb, &[Limb], &[Rounding]),
+    /// Sixteen blocks of ChaCha20 under a key, from a counter (a multiple of 16) on. The nonce is
+    /// zero, the counter 64 bits, as in the original cipher.
+    pub(crate) keystream: fn(&mut Chunk, &[u32; 8], u64),
+    /// Signed words, ones among 42 bits less [`ETA`]: sample 16 (3 g + j) + b is made of word
+    /// (4 g + j, b) and bits 10 j .. 10 j + 10 of word (4 g + 3, b).
+    pub(crate) noise: fn(&mut [u32; SAMPLES], &Chunk),
+    /// Signed words, byte mod 3 less 1, 255 left out; bytes in the order row, byte of the word
+    /// (lowest first), column. Gives how many there are; needs room for 1,024 and [`KEPT_SLACK`].
+    pub(crate) ternary: fn(&mut [u32], &Chunk) -> usize,
+    /// The low 27 bits of each word, row by row, those left out that are not below q. Gives how many
+    /// there are; needs room for 256 and [`KEPT_SLACK`].
+    pub(crate) uniform: fn(&mut [u32], &Chunk, &Plan) -> usize,
+    /// Signed words |x| < q in the first limb to canonical residues in each.
+    pub(crate) spread: fn(&mut [Limb], &[&Plan]),
+    /// Word i to bits 27 i .. 27 i + 27, little-endian.
+    pub(crate) pack: fn(&mut [u8; PACKED], &Limb),
+    /// And back. Gives whether every word is below q.
+    pub(crate) unpack: fn(&mut Limb, &[u8; PACKED], &Plan) -> bool,
 }
 
 impl Kernels {

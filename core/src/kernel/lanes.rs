@@ -20,12 +20,6 @@ pub(super) trait Lanes: Copy {
     /// [`Lanes::LANES`] words can be written at `to`.
     unsafe fn store(self, to: *mut u32);
 
-    /// Bytes, widened to words.
-    ///
-    /// # Safety
-    /// [`Lanes::LANES`] bytes can be read at `from`.
-    unsafe fn load_bytes(from: *const u8) -> Self;
-
     /// Writes the lanes in which `keep` is all ones, in order and without gaps, and gives their
     /// number. What follows them is overwritten with anything. `keep` is public: see
     /// [`super::contract`] on rejection.
@@ -52,6 +46,10 @@ pub(super) trait Lanes: Copy {
     fn shl<const K: i32>(self) -> Self;
     /// Shift right, zeros in.
     fn shr<const K: i32>(self) -> Self;
+    /// Shift left by less than 32.
+    fn shl_by(self, bits: u32) -> Self;
+    /// Shift right by less than 32, zeros in.
+    fn shr_by(self, bits: u32) -> Self;
     /// Shift right, signs in.
     fn sar<const K: i32>(self) -> Self;
     /// Rotate left.

@@ -24,10 +24,12 @@ mod neon;
 
 pub use contract::Kernels;
 
-/// A safe function for the table, around one that has the instructions.
+/// For each signature a safe function for the table, around one that has the instructions.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector_kernel {
-    ($lanes:ty, $features:literal, $module:ident::$name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)?) => {
+    ($lanes:ty, $features:literal;) => {};
+    ($lanes:ty, $features:literal;
+     $module:ident::$name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)?; $($rest:tt)*) => {
         fn $name($($arg: $type),*) $(-> $out)? {
             #[target_feature(enable = $features)]
             fn $name($($arg: $type),*) $(-> $out)? {
@@ -37,6 +39,7 @@ macro_rules! vector_kernel {
             // processor has the instructions.
             unsafe { $name($($arg),*) }
         }
+        vector_kernel! { $lanes, $features; $($rest)* }
     };
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -46,8 +49,8 @@ use vector_kernel;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector_kernels {
     ($lanes:ty, $isa:literal, $features:literal) => {
-        use super::contract::{Kernels, Limb};
-        use super::vector::{ntt, pointwise};
+        use super::contract::{Chunk, Kernels, Limb, PACKED, Rounding, SAMPLES};
+        use super::vector::{ntt, pack, plain, pointwise, sample};
         use super::{scalar, vector_kernel};
         use crate::ntt::Plan;
 
@@ -64,20 +67,48 @@ macro_rules! vector_kernels {
             to_mont,
             from_mont,
             block_sums,
-            ..scalar::KERNELS
+            plain_forward,
+            plain_inverse,
+            add_scaled,
+            lift_plain,
+            round,
+            keystream,
+            noise,
+            ternary,
+            uniform,
+            spread,
+            pack,
+            unpack,
+            // A few words each.
+            forward_small: scalar::forward_small,
+            inverse_small: scalar::inverse_small,
         };
 
-        vector_kernel!($lanes, $features, ntt::forward(x: &mut Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, ntt::inverse(x: &mut Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::mul(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::mul_assign(a: &mut Limb, b: &Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::mul_acc(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::add_assign(a: &mut Limb, b: &Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::sub_assign(a: &mut Limb, b: &Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::negate(a: &mut Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::to_mont(a: &mut Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::from_mont(a: &mut Limb, plan: &Plan));
-        vector_kernel!($lanes, $features, pointwise::block_sums(out: &mut [u32], a: &Limb, b: &Limb, plan: &Plan));
+        vector_kernel! { $lanes, $features;
+            ntt::forward(x: &mut Limb, plan: &Plan);
+            ntt::inverse(x: &mut Limb, plan: &Plan);
+            pointwise::mul(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan);
+            pointwise::mul_assign(a: &mut Limb, b: &Limb, plan: &Plan);
+            pointwise::mul_acc(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan);
+            pointwise::add_assign(a: &mut Limb, b: &Limb, plan: &Plan);
+            pointwise::sub_assign(a: &mut Limb, b: &Limb, plan: &Plan);
+            pointwise::negate(a: &mut Limb, plan: &Plan);
+            pointwise::to_mont(a: &mut Limb, plan: &Plan);
+            pointwise::from_mont(a: &mut Limb, plan: &Plan);
+            pointwise::block_sums(out: &mut [u32], a: &Limb, b: &Limb, plan: &Plan);
+            plain::plain_forward(x: &mut [u32], layers: usize);
+            plain::plain_inverse(x: &mut [u32], layers: usize);
+            plain::add_scaled(out: &mut Limb, message: &Limb, delta: u32, q_mod_t: u32, plan: &Plan);
+            plain::lift_plain(out: &mut Limb, message: &Limb, plan: &Plan);
+            plain::round(out: &mut Limb, w: &[Limb], rounding: &[Rounding]);
+            sample::keystream(out: &mut Chunk, key: &[u32; 8], counter: u64);
+            sample::noise(out: &mut [u32; SAMPLES], chunk: &Chunk);
+            sample::ternary(out: &mut [u32], chunk: &Chunk) -> usize;
+            sample::uniform(out: &mut [u32], chunk: &Chunk, plan: &Plan) -> usize;
+            sample::spread(limbs: &mut [Limb], plans: &[&Plan]);
+            pack::pack(out: &mut [u8; PACKED], limb: &Limb);
+            pack::unpack(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan) -> bool;
+        }
     };
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

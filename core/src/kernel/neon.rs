@@ -37,14 +37,6 @@ impl Lanes for Neon {
         unsafe { vst1q_u32(to, self.0) }
     }
     #[inline(always)]
-    unsafe fn load_bytes(from: *const u8) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let bytes = vreinterpret_u8_u32(vdup_n_u32(from.cast::<u32>().read_unaligned()));
-            Self(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))
-        }
-    }
-    #[inline(always)]
     unsafe fn store_kept(self, keep: Self, to: *mut u32) -> usize {
         // SAFETY: the caller's promise: at most three lanes have been kept before the last.
         unsafe {
@@ -108,6 +100,16 @@ impl Lanes for Neon {
     fn shr<const K: i32>(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { vshrq_n_u32::<K>(self.0) })
+    }
+    #[inline(always)]
+    fn shl_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { vshlq_u32(self.0, vdupq_n_s32(bits as i32)) })
+    }
+    #[inline(always)]
+    fn shr_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { vshlq_u32(self.0, vdupq_n_s32(-(bits as i32))) })
     }
     #[inline(always)]
     fn sar<const K: i32>(self) -> Self {

@@ -1,6 +1,9 @@
 //! Portable kernels: the meaning that every other kernel is tested against.
 
-use super::contract::{GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL};
+use super::contract::{
+    CHACHA, Chunk, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL, PACKED, ROUND_BITS,
+    Rounding, SAMPLES, WORD_BITS,
+};
 use crate::ntt::N;
 use crate::ntt::plan::{PLAIN, Plan};
 use crate::zt;
@@ -23,24 +26,17 @@ pub(crate) static KERNELS: Kernels = Kernels {
     inverse_small,
     plain_forward,
     plain_inverse,
+    add_scaled,
+    lift_plain,
+    round,
+    keystream,
+    noise,
+    ternary,
+    uniform,
+    spread,
+    pack,
+    unpack,
 };
-
-/// One layer of decimation in time: (a, b) -> (a + w b, a - w b + 2q), 2q more than before.
-#[inline(always)]
-fn forward_layer(x: &mut [u32], plan: &Plan, blocks: usize) {
-    let p = plan.prime;
-    let len = x.len() / (2 * blocks);
-    let twiddles = plan.w.iter().zip(&plan.ws).skip(blocks);
-    for (block, (&w, &ws)) in x.chunks_exact_mut(2 * len).zip(twiddles) {
-        let (lo, hi) = block.split_at_mut(len);
-        for (a, b) in lo.iter_mut().zip(hi) {
-            let t = p.shoup_lazy(*b, w, ws);
-            let s = *a;
-            *a = s + t;
-            *b = s + 2 * p.q() - t;
-        }
-    }
-}
 
 /// One layer of decimation in frequency on values below `bound` q:
 /// (a, b) -> (a + b, (b - a + bound q) (-1/w)), sums below 2 `bound` q unless reduced.
@@ -210,24 +206,62 @@ fn inverse(x: &mut Limb, plan: &Plan) {
     }
 }
 
-fn forward_small(x: &mut [u32], plan: &Plan) {
-    for layer in 0..x.len().ilog2() {
-        forward_layer(x, plan, 1 << layer);
+/// Calls a function of arrays with a slice of one of the lengths of small transforms.
+macro_rules! small {
+    ($f:ident, $x:ident, $($arg:expr),*) => {
+        match $x.len() {
+            32 => $f::<32>($x.try_into().unwrap_or(&mut [0; 32]), $($arg),*),
+            16 => $f::<16>($x.try_into().unwrap_or(&mut [0; 16]), $($arg),*),
+            8 => $f::<8>($x.try_into().unwrap_or(&mut [0; 8]), $($arg),*),
+            len => debug_assert!(false, "no small transform of {len}"),
+        }
+    };
+}
+pub(super) fn forward_small(x: &mut [u32], plan: &Plan) {
+    // Fixed lengths, so that loops are unrolled and the words stay in registers.
+    fn fixed<const LEN: usize>(x: &mut [u32; LEN], plan: &Plan) {
+        let p = plan.prime;
+        let mut blocks = 1;
+        while blocks < LEN {
+            let half = LEN / (2 * blocks);
+            for block in 0..blocks {
+                let (w, ws) = (plan.w[blocks + block], plan.ws[blocks + block]);
+                for i in 2 * block * half..(2 * block + 1) * half {
+                    let t = p.shoup_lazy(x[i + half], w, ws);
+                    (x[i], x[i + half]) = (x[i] + t, x[i] + 2 * p.q() - t);
+                }
+            }
+            blocks *= 2;
+        }
+        *x = x.map(|v| p.reduce(v));
     }
-    for v in x {
-        *v = plan.prime.reduce(*v);
-    }
+    small!(fixed, x, plan);
 }
 
-fn inverse_small(x: &mut [u32], plan: &Plan) {
-    let log = x.len().ilog2() as usize;
-    for layer in 1..=log {
-        let (bound, reduce) = inverse_schedule(layer);
-        inverse_layer(x, plan, 1 << (log - layer), bound, reduce);
+pub(super) fn inverse_small(x: &mut [u32], plan: &Plan) {
+    fn fixed<const LEN: usize>(x: &mut [u32; LEN], plan: &Plan) {
+        let p = plan.prime;
+        let mut layer = 1;
+        let mut blocks = LEN / 2;
+        while blocks > 0 {
+            let (bound, reduce) = inverse_schedule(layer);
+            let half = LEN / (2 * blocks);
+            for block in 0..blocks {
+                // -1/w is the forward twiddle of the mirrored block.
+                let mirror = 2 * blocks - 1 - block;
+                let (w, ws) = (plan.w[mirror], plan.ws[mirror]);
+                for i in 2 * block * half..(2 * block + 1) * half {
+                    let (s, t) = (x[i], x[i + half]);
+                    x[i] = if reduce { p.barrett(s + t) } else { s + t };
+                    x[i + half] = p.shoup_lazy(t + bound * p.q() - s, w, ws);
+                }
+            }
+            layer += 1;
+            blocks /= 2;
+        }
+        *x = x.map(|v| p.reduce(v));
     }
-    for v in x {
-        *v = plan.prime.reduce(*v);
-    }
+    small!(fixed, x, plan);
 }
 
 fn mul(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan) {
@@ -304,7 +338,7 @@ fn block_sums(out: &mut [u32], a: &Limb, b: &Limb, plan: &Plan) {
 }
 
 /// Values stay within 2^15 + 2 between layers, so a product with a centred twiddle fits.
-fn plain_forward(x: &mut [u32], layers: usize) {
+pub(super) fn plain_forward(x: &mut [u32], layers: usize) {
     for v in x.iter_mut() {
         *v = zt::centre(*v) as u32;
     }
@@ -325,7 +359,7 @@ fn plain_forward(x: &mut [u32], layers: usize) {
     }
 }
 
-fn plain_inverse(x: &mut [u32], layers: usize) {
+pub(super) fn plain_inverse(x: &mut [u32], layers: usize) {
     for layer in (0..layers).rev() {
         let blocks = 1 << layer;
         let len = x.len() / (2 * blocks);
@@ -344,4 +378,155 @@ fn plain_inverse(x: &mut [u32], layers: usize) {
     for v in x {
         *v = zt::canonical(zt::fold(*v as i32) * scale);
     }
+}
+
+fn add_scaled(out: &mut Limb, message: &Limb, delta: u32, q_mod_t: u32, plan: &Plan) {
+    let p = plan.prime;
+    for (out, &m) in out.iter_mut().zip(message) {
+        let rounding = zt::div_floor(q_mod_t * m + zt::T / 2);
+        *out = p.add(*out, p.add(p.montgomery_mul(m, delta), rounding));
+    }
+}
+
+fn lift_plain(out: &mut Limb, message: &Limb, plan: &Plan) {
+    for (out, &m) in out.iter_mut().zip(message) {
+        *out = plan.prime.from_signed(zt::centre(m));
+    }
+}
+
+fn round(out: &mut Limb, w: &[Limb], rounding: &[Rounding]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let mut sum = 1u64 << (ROUND_BITS - 1);
+        for (w, r) in w.iter().zip(rounding) {
+            sum += u64::from(r.prime.montgomery_mul(w[i], r.punctured)) * u64::from(r.factor);
+        }
+        *out = zt::canonical((sum >> ROUND_BITS) as i32);
+    }
+}
+
+/// Four blocks at a time, as rows of four words that compilers turn into vectors.
+fn keystream(out: &mut Chunk, key: &[u32; 8], counter: u64) {
+    let quarter_round = |v: &mut [Four; 16], [a, b, c, d]: [usize; 4]| {
+        let mut step = |x: usize, y: usize, z: usize, bits: u32| {
+            v[x] = from_fn(|i| v[x][i].wrapping_add(v[y][i]));
+            v[z] = from_fn(|i| (v[z][i] ^ v[x][i]).rotate_left(bits));
+        };
+        step(a, b, d, 16);
+        step(c, d, b, 12);
+        step(a, b, d, 8);
+        step(c, d, b, 7);
+    };
+    for at in (0..16).step_by(4) {
+        let mut start = [[0; 4]; 16];
+        for (row, &word) in start.iter_mut().zip(CHACHA.iter().chain(key)) {
+            *row = [word; 4];
+        }
+        let counters: [u64; 4] = from_fn(|i| counter.wrapping_add((at + i) as u64));
+        start[12] = counters.map(|counter| counter as u32);
+        start[13] = counters.map(|counter| (counter >> 32) as u32);
+        let mut v = start;
+        for _ in 0..10 {
+            for i in 0..4 {
+                quarter_round(&mut v, [i, 4 + i, 8 + i, 12 + i]);
+            }
+            for i in 0..4 {
+                quarter_round(&mut v, [i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4]);
+            }
+        }
+        for ((out, v), start) in out.0.iter_mut().zip(v).zip(start) {
+            for i in 0..4 {
+                out[at + i] = v[i].wrapping_add(start[i]);
+            }
+        }
+    }
+}
+
+fn noise(out: &mut [u32; SAMPLES], chunk: &Chunk) {
+    let groups = chunk.0.as_chunks::<4>().0.iter().zip(out.as_chunks_mut::<48>().0);
+    for ([first @ .., rest], out) in groups {
+        for ((j, row), out) in first.iter().enumerate().zip(out.as_chunks_mut::<16>().0) {
+            for ((out, &word), &rest) in out.iter_mut().zip(row).zip(rest) {
+                let bits = u64::from(word) << 10 | u64::from(rest >> (10 * j) & 0x3ff);
+                *out = bits.count_ones().wrapping_sub(ETA);
+            }
+        }
+    }
+}
+
+fn ternary(out: &mut [u32], chunk: &Chunk) -> usize {
+    let mut kept = 0;
+    for row in &chunk.0 {
+        for shift in [0, 8, 16, 24] {
+            for &word in row {
+                let b = word >> shift & 0xff;
+                // b mod 3 by multiplication: 171 / 512 is close enough to 1/3 below 256.
+                let residue = b - 3 * ((b * 171) >> 9);
+                // What is not kept is overwritten by the next.
+                if let Some(slot) = out.get_mut(kept) {
+                    *slot = residue.wrapping_sub(1);
+                }
+                kept += usize::from(b != 255);
+            }
+        }
+    }
+    kept
+}
+
+fn uniform(out: &mut [u32], chunk: &Chunk, plan: &Plan) -> usize {
+    let mut kept = 0;
+    for &word in chunk.0.as_flattened() {
+        let x = word & ((1 << 27) - 1);
+        if let Some(slot) = out.get_mut(kept) {
+            *slot = x;
+        }
+        kept += usize::from(x < plan.prime.q());
+    }
+    kept
+}
+
+fn spread(limbs: &mut [Limb], plans: &[&Plan]) {
+    let Some((first, rest)) = limbs.split_first_mut() else { return };
+    for (limb, plan) in rest.iter_mut().zip(plans.iter().skip(1)) {
+        for (out, &x) in limb.iter_mut().zip(first.iter()) {
+            *out = plan.prime.from_signed(x as i32);
+        }
+    }
+    for plan in plans.iter().take(1) {
+        for x in first.iter_mut() {
+            *x = plan.prime.from_signed(*x as i32);
+        }
+    }
+}
+
+fn pack(out: &mut [u8; PACKED], limb: &Limb) {
+    let (mut pending, mut bits) = (0u64, 0);
+    let mut out = out.as_chunks_mut::<4>().0.iter_mut();
+    for &word in limb {
+        pending |= u64::from(word) << bits;
+        bits += WORD_BITS;
+        if bits >= 32 {
+            if let Some(out) = out.next() {
+                *out = (pending as u32).to_le_bytes();
+            }
+            pending >>= 32;
+            bits -= 32;
+        }
+    }
+}
+
+fn unpack(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan) -> bool {
+    let (mut pending, mut bits) = (0u64, 0);
+    let mut bytes = bytes.as_chunks::<4>().0.iter();
+    let mut good = true;
+    for out in out {
+        if bits < WORD_BITS {
+            pending |= bytes.next().map_or(0, |&word| u64::from(u32::from_le_bytes(word))) << bits;
+            bits += 32;
+        }
+        *out = pending as u32 & ((1 << WORD_BITS) - 1);
+        pending >>= WORD_BITS;
+        bits -= WORD_BITS;
+        good &= *out < plan.prime.q();
+    }
+    good
 }

@@ -3,9 +3,12 @@
 
 extern crate std;
 
-use super::contract::{GROUP, Kernels, Limb, MAX_SMALL};
+use super::contract::{
+    Chunk, GROUP, KEPT_SLACK, Kernels, Limb, MAX_SMALL, PACKED, ROUND_BITS, SAMPLES,
+};
 use crate::cap::Scalar;
 use crate::ntt::{LOG_N, N, PLANS, Plan};
+use crate::rns::Rns;
 use crate::zt::T;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -134,6 +137,12 @@ pub(crate) fn check(kernels: &Kernels) {
         small(kernels, portable, plan, psi, &mut rng);
     }
     plain(kernels, portable, &mut rng);
+    messages(kernels, &mut rng);
+    rounding::<2>(kernels, &mut rng);
+    rounding::<3>(kernels, &mut rng);
+    keystream(kernels, portable, &mut rng);
+    samplers(kernels, portable, &mut rng);
+    packing(kernels, &mut rng);
 }
 
 fn transforms(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng: &mut ChaCha20Rng) {
@@ -256,7 +265,7 @@ fn block_sums(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
 fn small(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng: &mut ChaCha20Rng) {
     let q = plan.prime.q();
     let w = u64::from(q);
-    for bits in 1..=MAX_SMALL.ilog2() as usize {
+    for bits in 3..=MAX_SMALL.ilog2() as usize {
         let len = 1 << bits;
         // X^d at the root of position d k is the point that belongs to block k.
         let d = N >> bits;
@@ -333,6 +342,199 @@ fn plain(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
             let mut y = words.clone();
             (portable.plain_inverse)(&mut y, layers);
             assert!(x == y, "{what}: inverse differs from the portable kernel");
+        }
+    }
+}
+
+/// Plaintext words into limbs: every message at some place, in big integers.
+fn messages(kernels: &Kernels, rng: &mut ChaCha20Rng) {
+    let t = u128::from(T);
+    for (plan, q) in PLANS.iter().zip(ROOTS.map(|(q, _)| u128::from(q))) {
+        for (name, words) in vectors(T, N, rng) {
+            let what = format!("{} messages mod {q}, {name}", kernels.isa());
+            let message = aligned(&words);
+            let mut out = limb(|_| u32::MAX);
+            (kernels.lift_plain)(&mut out.0, &message.0, plan);
+            for (&m, &got) in words.iter().zip(&out.0) {
+                let m = u128::from(m);
+                let want = if m > t / 2 { q + m - t } else { m };
+                assert_eq!(u128::from(got), want, "{what}: lift of {m}");
+            }
+            // Some modulus far above q, its remainder mod t as large as allowed, or small.
+            for modulus in [q * 134_111_233, (1u128 << 80) / t * t + t - 2, 7] {
+                let delta = (((modulus / t) << 32) % q) as u32;
+                let q_mod_t = (modulus % t) as u32;
+                for start in [0, 1, q as u32 - 1] {
+                    let mut out = limb(|_| start);
+                    (kernels.add_scaled)(&mut out.0, &message.0, delta, q_mod_t, plan);
+                    for (&m, &got) in words.iter().zip(&out.0) {
+                        let scaled = (modulus * u128::from(m) + t / 2) / t;
+                        let want = (u128::from(start) + scaled) % q;
+                        assert_eq!(u128::from(got), want, "{what}: {start} + round(Q {m} / t)");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Word for word against the formula in 128 bits.
+fn rounding<const L: usize>(kernels: &Kernels, rng: &mut ChaCha20Rng) {
+    let constants = &Rns::<L>::ROUNDING;
+    for round in 0..4 {
+        let limbs: Vec<Limb> = Rns::<L>::PRIMES
+            .iter()
+            .map(|p| {
+                core::array::from_fn(|i| match round {
+                    0 => rng.next_u32() % p.q(),
+                    1 => p.q() - 1 - (i as u32 & 1),
+                    2 => [0, 1, p.q() / 2, p.q() / 2 + 1, p.q() - 1][i % 5],
+                    _ => 0,
+                })
+            })
+            .collect();
+        let mut out = limb(|_| u32::MAX);
+        (kernels.round)(&mut out.0, &limbs, constants);
+        for (i, &got) in out.0.iter().enumerate() {
+            let mut sum = 1u128 << (ROUND_BITS - 1);
+            for (limb, c) in limbs.iter().zip(constants) {
+                let q = u128::from(c.prime.q());
+                let r_inv = u128::from(pow((1 << 32) % q as u64, q as u64 - 2, q as u64));
+                let y = u128::from(limb[i]) * u128::from(c.punctured) % q * r_inv % q;
+                sum += y * u128::from(c.factor);
+            }
+            let want = (sum >> ROUND_BITS) % u128::from(T);
+            assert_eq!(u128::from(got), want, "{} rounding of {L} limbs", kernels.isa());
+        }
+    }
+}
+
+/// RFC 8439 appendix A.1, test vector 1 (all zero); other keys and counters against the library's
+/// cipher.
+fn keystream(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
+    let mut chunk = Chunk([[1; 16]; 16]);
+    (kernels.keystream)(&mut chunk, &[0; 8], 0);
+    let first = [0, 1, 2, 3].map(|i| chunk.0[i][0].swap_bytes());
+    let what = format!("{} keystream", kernels.isa());
+    assert_eq!(first, [0x76b8_e0ad, 0xa0f1_3d90, 0x405d_6ae5, 0x5386_bd28], "{what}");
+    for counter in [0, 16, 1 << 20, (1 << 32) - 16, 1 << 32, u64::MAX - 15] {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        let key: Vec<u32> =
+            seed.chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+        let key = key.try_into().unwrap();
+        (kernels.keystream)(&mut chunk, &key, counter);
+        let mut same = Chunk([[2; 16]; 16]);
+        (portable.keystream)(&mut same, &key, counter);
+        assert!(chunk == same, "{what}: differs from the portable kernel");
+        let mut cipher = ChaCha20Rng::from_seed(seed);
+        cipher.set_word_pos(u128::from(counter) * 16);
+        for block in 0..16 {
+            for i in 0..16 {
+                assert_eq!(chunk.0[i][block], cipher.next_u32(), "{what}, block {block} word {i}");
+            }
+        }
+    }
+}
+
+/// Chunks that show every byte and every rejection.
+fn sample_chunks(rng: &mut ChaCha20Rng) -> Vec<Chunk> {
+    let chunk = |mut f: Box<dyn FnMut(u32) -> u32 + '_>| {
+        let mut at = 0;
+        Chunk([[0; 16]; 16].map(|row| {
+            row.map(|_: u32| {
+                at += 1;
+                f(at - 1)
+            })
+        }))
+    };
+    let mut all = vec![
+        chunk(Box::new(|_| 0)),
+        chunk(Box::new(|_| u32::MAX)),
+        chunk(Box::new(|i| {
+            u32::from_le_bytes([4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3].map(|b| b as u8))
+        })),
+        chunk(Box::new(|i| 1 << (i % 32))),
+        chunk(Box::new(|i| ROOTS[i as usize % 3].0 as u32 - i % 2)),
+    ];
+    for _ in 0..20 {
+        all.push(chunk(Box::new(|_| rng.next_u32())));
+        // One byte in four is 255.
+        all.push(chunk(Box::new(|_| rng.next_u32() | 0xff << (8 * (rng.next_u32() % 4)))));
+    }
+    all
+}
+
+fn samplers(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
+    let isa = kernels.isa();
+    for chunk in sample_chunks(rng) {
+        let [mut x, mut y] = [[7; SAMPLES]; 2];
+        (kernels.noise)(&mut x, &chunk);
+        (portable.noise)(&mut y, &chunk);
+        assert_eq!(x, y, "{isa} noise");
+
+        let [mut x, mut y] = [[7; 1024 + KEPT_SLACK + 3]; 2];
+        let kept = (kernels.ternary)(&mut x[1..], &chunk);
+        assert_eq!(kept, (portable.ternary)(&mut y[1..], &chunk), "{isa} ternary");
+        assert_eq!(x[1..=kept], y[1..=kept], "{isa} ternary");
+        assert!(x[0] == 7 && x[1 + kept + KEPT_SLACK..].iter().all(|&x| x == 7), "{isa} ternary");
+        let bytes = chunk
+            .0
+            .iter()
+            .flat_map(|row| (0..4).flat_map(move |i| row.iter().map(move |w| w.to_le_bytes()[i])));
+        let want = bytes.filter(|&b| b < 255).map(|b| u32::from(b % 3).wrapping_sub(1));
+        assert!(want.eq(x[1..=kept].iter().copied()), "{isa} ternary");
+
+        for plan in PLANS {
+            let [mut x, mut y] = [[7; 256 + KEPT_SLACK + 3]; 2];
+            let kept = (kernels.uniform)(&mut x[1..], &chunk, plan);
+            assert_eq!(kept, (portable.uniform)(&mut y[1..], &chunk, plan), "{isa} uniform");
+            assert_eq!(x[1..=kept], y[1..=kept], "{isa} uniform");
+            assert!(x[1 + kept + KEPT_SLACK..].iter().all(|&x| x == 7), "{isa} uniform");
+            let words = chunk.0.as_flattened().iter().map(|w| w & ((1 << 27) - 1));
+            assert!(words.filter(|&w| w < plan.prime.q()).eq(x[1..=kept].iter().copied()));
+        }
+    }
+    for limbs in [2, 3] {
+        let mut x: Vec<Limb> = vec![[9; N]; limbs];
+        let small = |i: usize| [0, 1, -1, 21, -21, 66_000_000, -66_000_000][i % 7] + (i / 7) as i32;
+        for (i, x) in x[0].iter_mut().enumerate() {
+            *x = small(i) as u32;
+        }
+        (kernels.spread)(&mut x, &PLANS[..limbs]);
+        for (limb, plan) in x.iter().zip(PLANS) {
+            let want = |i| small(i).rem_euclid(plan.prime.q() as i32) as u32;
+            assert!(limb.iter().enumerate().all(|(i, &x)| x == want(i)), "{isa} spread");
+        }
+    }
+}
+
+fn packing(kernels: &Kernels, rng: &mut ChaCha20Rng) {
+    for plan in PLANS {
+        let q = plan.prime.q();
+        for (name, words) in vectors(q, N, rng) {
+            let what = format!("{} packing, {name}", kernels.isa());
+            let input = aligned(&words);
+            let mut bytes = Box::new([0xa5; PACKED]);
+            (kernels.pack)(&mut bytes, &input.0);
+            let bit = |i: usize| u32::from(bytes[i / 8] >> (i % 8) & 1);
+            for (i, &word) in words.iter().enumerate() {
+                let got: u32 = (0..27).map(|b| bit(27 * i + b) << b).sum();
+                assert_eq!(got, word, "{what}, word {i}");
+            }
+            let mut out = limb(|_| u32::MAX);
+            assert!((kernels.unpack)(&mut out.0, &bytes, plan), "{what}");
+            assert!(out == input, "{what}: and back");
+        }
+        // One word too large, anywhere.
+        for at in [0, 1, 31, 32, 511, 512, 2048, N - 1].into_iter().chain((0..N).step_by(97)) {
+            let mut input = limb(|_| q - 1);
+            input.0[at] = if at % 2 == 0 { q } else { (1 << 27) - 1 };
+            let mut bytes = Box::new([0; PACKED]);
+            (kernels.pack)(&mut bytes, &input.0);
+            let mut out = limb(|_| 0);
+            assert!(!(kernels.unpack)(&mut out.0, &bytes, plan), "{} at {at}", kernels.isa());
+            assert!(out == input, "the words are there all the same");
         }
     }
 }

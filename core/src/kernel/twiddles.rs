@@ -1,7 +1,7 @@
 //! Twiddle factors as vector units take them: centred, with signed companions, in the order of use.
 
 use super::contract::GROUP;
-use crate::ntt::plan::PRIMES;
+use crate::ntt::plan::{PLAIN, PRIMES};
 use crate::ntt::{N, PLANS, Plan};
 use crate::zq::Prime;
 
@@ -86,3 +86,22 @@ const fn pair(prime: &Prime, w: u32) -> [i32; 2] {
     let double = (w << (COMPANION_BITS + 1)) + q;
     [w as i32, double.div_euclid(2 * q) as i32]
 }
+
+/// The twiddles mod t of the last four layers, as [`Twiddles::tail`] has them, and the mirrored ones.
+pub(super) static PLAIN_TAIL: [[[[i32; GROUPS]; 15]; GROUPS]; 2] = {
+    let mut out = [[[[0; GROUPS]; 15]; GROUPS]; 2];
+    let mut run = 0;
+    while run < N / 16 {
+        let mut row = 0;
+        while row < 15 {
+            let layer = (row + 1usize).ilog2();
+            let m = GROUP << layer;
+            let block = (run << layer) + (row + 1 - (1 << layer));
+            out[0][run / GROUPS][row][run % GROUPS] = PLAIN.w[m + block];
+            out[1][run / GROUPS][row][run % GROUPS] = PLAIN.w[2 * m - 1 - block];
+            row += 1;
+        }
+        run += 1;
+    }
+    out
+};

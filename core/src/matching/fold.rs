@@ -20,7 +20,7 @@ use crate::kernel::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;
-use crate::sample;
+use crate::sample::{self, Stream, Words};
 use crate::zt::T;
 use bytemuck::Zeroable;
 use zeroize::Zeroize;
@@ -83,20 +83,20 @@ impl<const L: usize> Blind<L> {
         scratch: &mut Poly<L, Coeff>,
     ) {
         let users = layout.users();
-        let mut rng = sample::stream(STREAM, seed);
-        sample::ternary(&mut rng, scratch);
+        let mut stream = Stream::derive(STREAM, seed);
+        sample::ternary(k, &mut stream, scratch);
         let u = scratch.forward(k);
 
         let c1 = retag::<L, Eval, Coeff>(&mut self.folded.c1);
-        sample::noise(&mut rng, c1);
+        sample::noise(k, &mut stream, c1);
         c1.forward(k).mul_acc(k, u, &key.p1);
 
         // Noise and flood of the coefficients that count; the others of the first component never
         // leave the matcher, so they are not made.
         let mut noise = [0u32; MAX_USERS];
         let mut values = [0i64; MAX_USERS];
-        sample::small_noise(&mut rng, &mut noise);
-        sample::uniform_signed(&mut rng, Self::FLOOD, &mut values);
+        sample::small_noise(k, &mut stream, &mut noise);
+        sample::uniform_signed(&mut Words::new(k, &mut stream), Self::FLOOD, &mut values);
         for (value, &e) in values.iter_mut().zip(&noise) {
             *value += i64::from(e as i32);
         }

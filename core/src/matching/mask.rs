@@ -12,17 +12,19 @@ use crate::bfv::{Ciphertext, Plaintext, PublicKey, SecretKey, encrypt};
 use crate::kernel::Kernels;
 use crate::ntt::LOG_N;
 use crate::poly::{Coeff, Mont, Poly};
+use crate::sample::{Stream, Words};
 use crate::zt;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
 /// A plaintext whose slots are uniform mod t except that each user's sum to zero.
-fn zero_sum<R: CryptoRng + ?Sized>(k: &Kernels, layout: Layout, rng: &mut R, out: &mut Plaintext) {
+fn zero_sum(k: &Kernels, layout: Layout, stream: &mut Stream, out: &mut Plaintext) {
+    let mut words = Words::new(k, stream);
     for block in out.coeffs.chunks_exact_mut(layout.dims()) {
         let mut sum = 0i32;
         if let Some((first, rest)) = block.split_first_mut() {
             for slot in rest {
-                *slot = uniform(rng);
+                *slot = uniform(&mut words);
                 // At most 511 times 65536.
                 sum += *slot as i32;
             }
@@ -33,9 +35,9 @@ fn zero_sum<R: CryptoRng + ?Sized>(k: &Kernels, layout: Layout, rng: &mut R, out
 }
 
 /// Uniform mod t: 2^32 - 1 is a multiple of t, so only the word 2^32 - 1 is rejected.
-fn uniform<R: CryptoRng + ?Sized>(rng: &mut R) -> u32 {
+fn uniform(words: &mut Words<'_>) -> u32 {
     loop {
-        let x = rng.next_u32();
+        let x = words.next();
         if x != u32::MAX {
             return zt::canonical((x & 0xffff) as i32 - (x >> 16) as i32);
         }
@@ -56,7 +58,7 @@ pub fn masked<const L: usize, R: CryptoRng + ?Sized>(
     plain: &mut Plaintext,
     scratch: &mut Poly<L, Coeff>,
 ) {
-    zero_sum(k, layout, rng, plain);
+    zero_sum(k, layout, &mut Stream::from_rng(rng), plain);
     encrypt(k, key, plain, rng, out, scratch);
     plain.zeroize();
     out.c0.mul_acc(k, &probe.c0, templates);

@@ -1,11 +1,15 @@
 //! What the tests of BFV and matching share: keys on the heap, and slow arithmetic mod t.
 #![allow(dead_code)] // no one test uses all of it
 
+mod available;
+
+use available::available;
 use bytemuck::Zeroable;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use std::env;
+use std::sync::OnceLock;
 use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey, SecretKey, encrypt, generate};
-use symbolon_core::cap::Scalar;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::Layout;
 use symbolon_core::poly::{Coeff, Poly};
@@ -17,8 +21,15 @@ pub const LAYOUTS: [Layout; 3] = [Layout::D128, Layout::D256, Layout::D512];
 /// 2N-th root of unity mod t: fixes the order of users and slots.
 const PLAIN_ROOT: i64 = 6_561;
 
+/// The fastest of this processor, or those that `SYMBOLON_ISA` names.
 pub fn kernels() -> &'static Kernels {
-    Kernels::scalar(Scalar)
+    static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
+    CHOSEN.get_or_init(|| {
+        let name = env::var("SYMBOLON_ISA").unwrap_or_default();
+        let mut all = available();
+        all.retain(|k| name.is_empty() || k.isa() == name);
+        all.pop().unwrap_or_else(|| panic!("SYMBOLON_ISA={name}: not here"))
+    })
 }
 
 pub fn zeroed<T: Zeroable>() -> Box<T> {

@@ -6,6 +6,7 @@ use crate::batch::{Attempt, Outcome, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::Gallery;
 use crate::input::Embeddings;
+use crate::isa;
 use crate::keys::{self, CustodianSeeds, ParameterSet};
 use crate::store::Store;
 use serde_json::json;
@@ -15,7 +16,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use symbolon_core::attest::Receipt;
 use symbolon_core::bfv::{Q54, Q81};
-use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold, quantise};
 use zeroize::Zeroizing;
 
@@ -195,7 +195,7 @@ impl Context<'_> {
         attempts: &[Attempt<'_>],
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Outcome>> {
-        let kernels = Kernels::select(symbolon_platform::cpu::detect());
+        let kernels = isa::kernels()?;
         let public = keys::load_public::<L>(&self.arguments.store, kernels, self.seeds)?;
         Pipeline::new(kernels, self.layout, self.threshold, self.seeds, public)
             .run(gallery, attempts, progress)

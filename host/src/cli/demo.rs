@@ -6,13 +6,13 @@ use super::threshold;
 use crate::batch::{Attempt, Outcome, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::{self, Gallery};
+use crate::isa;
 use crate::keys::{self, CustodianSeeds, ParameterSet};
 use crate::population::Population;
 use crate::store::Store;
 use serde_json::json;
 use symbolon_core::attest::{Receipt, VerifyingKey};
 use symbolon_core::bfv::{Q54, Q81};
-use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold};
 use symbolon_platform::clock::Stopwatch;
 use zeroize::Zeroizing;
@@ -119,8 +119,7 @@ impl Demo<'_> {
     }
 
     fn run<const L: usize>(&self, output: &mut Output) -> Result<()> {
-        let capability = symbolon_platform::cpu::detect();
-        let kernels = Kernels::select(capability);
+        let kernels = isa::kernels()?;
         let gallery = self.enrol(output)?;
         let plan = self.plan();
         let dims = self.arguments.dims;
@@ -148,7 +147,7 @@ impl Demo<'_> {
         let tally = self.tally(&plan, &attempts, &gallery, &outcomes)?;
         let report = Report {
             isa: kernels.isa(),
-            cpu: capability.name(),
+            cpu: symbolon_platform::cpu::detect().name(),
             threads: rayon::current_num_threads(),
             refused: pipeline.refused(),
             users: self.layout.users(),

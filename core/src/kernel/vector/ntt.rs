@@ -100,66 +100,52 @@ impl<V: Lanes> Source<V> for Rows {
     }
 }
 
-/// Calls `$butterfly!(a, b, twiddle)` for every butterfly of four layers, largest distance first.
-macro_rules! four_layers {
-    ($one:ident) => {
-        $one!(8: 0 8 0, 1 9 0, 2 10 0, 3 11 0, 4 12 0, 5 13 0, 6 14 0, 7 15 0);
-        $one!(4: 0 4 1, 1 5 1, 2 6 1, 3 7 1, 8 12 2, 9 13 2, 10 14 2, 11 15 2);
-        $one!(2: 0 2 3, 1 3 3, 4 6 4, 5 7 4, 8 10 5, 9 11 5, 12 14 6, 13 15 6);
-        $one!(1: 0 1 7, 2 3 8, 4 5 9, 6 7 10, 8 9 11, 10 11 12, 12 13 13, 14 15 14);
-    };
+/// One layer of (a, b) -> (a + w b, a - w b).
+macro_rules! forward_layer {
+    ($v:ident $source:ident $q:ident; $($a:literal $b:literal $t:literal),*) => {$({
+        let (w, ws, ws_odd) = $source.get($t);
+        let t = $v[$b].shoup(w, ws, ws_odd, $q);
+        ($v[$a], $v[$b]) = ($v[$a].add(t), $v[$a].sub(t));
+    })*};
 }
 
-/// Four layers of (a, b) -> (a + w b, a - w b).
+/// One layer of (a, b) -> (a + b, (b - a) w).
+macro_rules! inverse_layer {
+    ($v:ident $source:ident $q:ident; $($a:literal $b:literal $t:literal),*) => {$({
+        let (w, ws, ws_odd) = $source.get($t);
+        let d = $v[$b].sub($v[$a]);
+        $v[$a] = $v[$a].add($v[$b]);
+        $v[$b] = d.shoup(w, ws, ws_odd, $q);
+    })*};
+}
+
+/// Four forward layers.
 ///
 /// # Safety
 /// As `Source::get`.
 #[inline(always)]
 unsafe fn forward_four<V: Lanes, S: Source<V>>(v: &mut [V; 16], source: S, q: V) {
-    macro_rules! layer {
-        ($distance:literal: $($a:literal $b:literal $t:literal),*) => {
-            // SAFETY: the caller's promise.
-            $(unsafe {
-                let (w, ws, ws_odd) = source.get($t);
-                let t = v[$b].shoup(w, ws, ws_odd, q);
-                (v[$a], v[$b]) = (v[$a].add(t), v[$a].sub(t));
-            })*
-        };
+    // SAFETY: the caller's promise.
+    unsafe {
+        distance_8!(forward_layer v source q);
+        distance_4!(forward_layer v source q);
+        distance_2!(forward_layer v source q);
+        distance_1!(forward_layer v source q);
     }
-    four_layers!(layer);
 }
 
-/// One layer of (a, b) -> (a + b, (b - a) w).
-macro_rules! inverse_layer {
-    ($v:ident, $source:ident, $q:ident; $($a:literal $b:literal $t:literal),*) => {
-        // SAFETY: the caller's promise.
-        $(unsafe {
-            let (w, ws, ws_odd) = $source.get($t);
-            let d = $v[$b].sub($v[$a]);
-            $v[$a] = $v[$a].add($v[$b]);
-            $v[$b] = d.shoup(w, ws, ws_odd, $q);
-        })*
-    };
-}
-
-/// Three layers, from distance 1 to 4.
+/// The first three of four inverse layers.
 ///
 /// # Safety
 /// As `Source::get`.
 #[inline(always)]
-unsafe fn inverse_three<V: Lanes, S: Source<V>>(v: &mut [V; 16], s: S, q: V) {
-    inverse_layer!(v, s, q; 0 1 7, 2 3 8, 4 5 9, 6 7 10, 8 9 11, 10 11 12, 12 13 13, 14 15 14);
-    inverse_layer!(v, s, q; 0 2 3, 1 3 3, 4 6 4, 5 7 4, 8 10 5, 9 11 5, 12 14 6, 13 15 6);
-    inverse_layer!(v, s, q; 0 4 1, 1 5 1, 2 6 1, 3 7 1, 8 12 2, 9 13 2, 10 14 2, 11 15 2);
-}
-
-/// The fourth layer, distance 8.
-///
-/// # Safety
-/// As `Source::get`.
-#[inline(always)]
-unsafe fn inverse_fourth<V: Lanes, S: Source<V>>(v: &mut [V; 16], s: S, q: V) {
-    inverse_layer!(v, s, q; 0 8 0, 1 9 0, 2 10 0, 3 11 0, 4 12 0, 5 13 0, 6 14 0, 7 15 0);
+unsafe fn inverse_three<V: Lanes, S: Source<V>>(v: &mut [V; 16], source: S, q: V) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        distance_1!(inverse_layer v source q);
+        distance_2!(inverse_layer v source q);
+        distance_4!(inverse_layer v source q);
+    }
 }
 
 /// # Safety
@@ -352,7 +338,8 @@ unsafe fn inverse_middle<V: Lanes, S: Source<V>>(mut v: [V; 16], source: S, q: V
     unsafe {
         inverse_three(&mut v, source, q);
         (v[0], v[8]) = (centre(v[0], q), centre(v[8], q));
-        inverse_fourth(&mut v, source, q);
+        let v = &mut v;
+        distance_8!(inverse_layer v source q);
     }
     for i in 1..8 {
         v[i] = centre(v[i], q);

@@ -5,24 +5,6 @@ use super::{canonical, lift};
 use crate::kernel::contract::{GROUP, Limb, MAX_SMALL};
 use crate::ntt::{N, Plan};
 
-/// `each!(V, out, x, [a, b], e)`: for each vector x of limb `out`, and the vectors of limbs `a` and
-/// `b` at the same place, x becomes e.
-macro_rules! each {
-    ($V:ident, $out:ident, $x:ident, [$($name:ident),*], $e:expr) => {{
-        let out = $out.as_mut_ptr();
-        $(let $name = $name.as_ptr();)*
-        for i in (0..N).step_by($V::LANES) {
-            // SAFETY: i + LANES is at most N, the length of every limb.
-            unsafe {
-                #[allow(unused_variables)]
-                let $x = $V::load(out.add(i));
-                $(let $name = $V::load($name.add(i));)*
-                $V::store($e, out.add(i));
-            }
-        }
-    }};
-}
-
 #[inline(always)]
 pub(crate) fn mul<V: Lanes>(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan) {
     let (q, inverse) = (V::splat(plan.prime.q()), V::splat(plan.prime.qinv()));

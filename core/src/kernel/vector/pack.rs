@@ -1,0 +1,120 @@
+//! Words of 27 bits, back to back: LANES runs of 32 words at a time, one in each lane.
+
+use super::super::lanes::Lanes;
+use crate::kernel::contract::{Limb, PACKED, WORD_BITS};
+use crate::ntt::{N, Plan};
+
+/// Words that fill a whole number of packed ones.
+const RUN: usize = 32;
+
+/// Transposes LANES runs, `from` to `from` + 32 `LANES`, `stride` words apart, into 32 vectors.
+///
+/// # Safety
+/// 32 words of each run can be read.
+#[inline(always)]
+unsafe fn gather<V: Lanes>(from: *const u32, stride: usize) -> [V; RUN] {
+    let mut out = [V::splat(0); RUN];
+    for half in 0..2 {
+        let mut v = [V::splat(0); 16];
+        for (i, v) in v.iter_mut().enumerate() {
+            let (c, l) = (i / V::LANES, i % V::LANES);
+            // SAFETY: the caller's promise.
+            *v = unsafe { V::load(from.add(stride * l + 16 * half + V::LANES * c)) };
+        }
+        let v = V::transpose(v);
+        for i in 0..16 {
+            out[16 * half + i] = v[i];
+        }
+    }
+    out
+}
+
+/// The reverse of [`gather`]: runs are written in order, so that the next one may overwrite the end of
+/// the last.
+///
+/// # Safety
+/// 32 words of each run can be written.
+#[inline(always)]
+unsafe fn scatter<V: Lanes>(v: [V; RUN], to: *mut u32, stride: usize) {
+    let mut halves = [[V::splat(0); 16]; 2];
+    for half in 0..2 {
+        for i in 0..16 {
+            halves[half][i] = v[16 * half + i];
+        }
+        halves[half] = V::transpose(halves[half]);
+    }
+    for l in 0..V::LANES {
+        for c in 0..RUN / V::LANES {
+            let (half, c) = (V::LANES * c / 16, V::LANES * c % 16 / V::LANES);
+            // SAFETY: the caller's promise.
+            unsafe {
+                halves[half][V::LANES * c + l].store(to.add(stride * l + 16 * half + V::LANES * c));
+            }
+        }
+    }
+}
+
+/// Words of one batch of runs, packed, with room for what [`scatter`] writes beyond the last.
+type Batch = [u32; 16 * WORD_BITS + RUN];
+
+#[inline(always)]
+pub(crate) fn pack<V: Lanes>(out: &mut [u8; PACKED], limb: &Limb) {
+    let mut batch: Batch = [0; 16 * WORD_BITS + RUN];
+    let words = WORD_BITS * V::LANES;
+    for at in 0..N / (RUN * V::LANES) {
+        // SAFETY: batches tile both arrays; shifts are below 32.
+        unsafe {
+            let v = gather::<V>(limb.as_ptr().add(RUN * V::LANES * at), RUN);
+            let mut packed = [V::splat(0); RUN];
+            for (j, packed) in packed.iter_mut().take(WORD_BITS).enumerate() {
+                // Packed word j begins with bit s of word k.
+                let (k, s) = (32 * j / WORD_BITS, (32 * j % WORD_BITS) as u32);
+                let next = WORD_BITS as u32 - s;
+                *packed = v[k].shr_by(s).or(v[k + 1].shl_by(next));
+                if next + (WORD_BITS as u32) < 32 {
+                    *packed = packed.or(v[k + 2].shl_by(next + WORD_BITS as u32));
+                }
+            }
+            scatter(packed, batch.as_mut_ptr(), WORD_BITS);
+            let to = out.as_mut_ptr().add(4 * words * at);
+            for i in (0..words).step_by(V::LANES) {
+                V::load(batch.as_ptr().add(i)).store(to.add(4 * i).cast());
+            }
+        }
+    }
+}
+
+/// Gives whether every word is below q.
+#[inline(always)]
+pub(crate) fn unpack<V: Lanes>(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan) -> bool {
+    let mut batch: Batch = [0; 16 * WORD_BITS + RUN];
+    let words = WORD_BITS * V::LANES;
+    let (mask, q) = (V::splat((1 << WORD_BITS) - 1), V::splat(plan.prime.q()));
+    let mut good = V::splat(u32::MAX);
+    for at in 0..N / (RUN * V::LANES) {
+        // SAFETY: batches tile both arrays.
+        unsafe {
+            let from = bytes.as_ptr().add(4 * words * at);
+            for i in (0..words).step_by(V::LANES) {
+                V::load(from.add(4 * i).cast()).store(batch.as_mut_ptr().add(i));
+            }
+            let packed = gather::<V>(batch.as_ptr(), WORD_BITS);
+            let mut v = [V::splat(0); RUN];
+            for (k, v) in v.iter_mut().enumerate() {
+                // Word k begins with bit s of packed word j.
+                let (j, s) = (WORD_BITS * k / 32, (WORD_BITS * k % 32) as u32);
+                let mut word = packed[j].shr_by(s);
+                if s as usize + WORD_BITS > 32 {
+                    word = word.or(packed[j + 1].shl_by(32 - s));
+                }
+                *v = word.and(mask);
+                good = good.and(q.gt(*v));
+            }
+            scatter(v, out.as_mut_ptr().add(RUN * V::LANES * at), RUN);
+        }
+    }
+    let mut lanes = [0u32; 16];
+    // SAFETY: at most 16 lanes.
+    unsafe { good.store(lanes.as_mut_ptr()) };
+    lanes.iter().take(V::LANES).all(|&lane| lane == u32::MAX)
+}
