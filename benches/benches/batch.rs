@@ -1,95 +1,106 @@
-//! A batch of 32 people, by stage and in all: from embeddings to decisions, fresh randomness,
-//! re-randomised and flooded. Signing is not in it.
+//! A batch of people, embeddings to decisions: fresh randomness, re-randomised and flooded. Signing
+//! is not in it.
 #![allow(missing_docs)]
 
-use criterion::measurement::WallTime;
-use criterion::{
-    BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
-};
-use symbolon_benches::{Batch, kernels, keys, rng, zero};
-use symbolon_core::bfv::{Ciphertext, Plaintext, Q54, Q81, encrypt, params};
-use symbolon_core::kernel::Kernels;
-use symbolon_core::matching::{Blind, Threshold, fold, quantise};
-use symbolon_core::poly::{Coeff, Poly};
+use std::time::{Duration, Instant};
 
-fn set<const L: usize>(group: &mut BenchmarkGroup<'_, WallTime>, k: &Kernels) {
-    let batch = Batch::new();
-    let layout = batch.layout;
-    let threshold = Threshold::from_cosine(layout, 0.5).expect("a cosine");
-    let want = batch.accepted(threshold.score());
-    assert!(want != 0 && want != u32::MAX, "the batch has accepts and rejects");
-    let (secret, public) = keys::<L>(k);
-    let mut rng = rng();
-    let (mut plain, mut scratch) = (zero::<Plaintext>(), zero::<Poly<L, Coeff>>());
-    let mut ciphertext = zero::<Ciphertext<L>>();
-    let (mut poly, mut blind) = (zero::<Poly<L, Coeff>>(), zero::<Blind<L>>());
-    let mut quantised = vec![vec![0i16; layout.dims()]; layout.users()];
-    let templates = || batch.templates.iter().map(Vec::as_slice);
+use criterion::{Criterion, criterion_group, criterion_main};
+use symbolon_benches::{Pipeline, kernels, name, zero};
+use symbolon_core::bfv::{Q54, Q81};
+use symbolon_core::poly::{Mont, Poly};
 
-    let mut whole = || {
-        for (embedding, out) in batch.embeddings.iter().zip(&mut quantised) {
-            quantise(layout, embedding, out).expect("usable");
+/// A pipeline for each capability, whose decisions were checked.
+fn pipelines<const L: usize>() -> Vec<Pipeline<L>> {
+    let checked = |k| {
+        let mut pipeline = Pipeline::<L>::new(k);
+        for users in 1..=pipeline.users() {
+            let (found, expected) = (pipeline.run(users), pipeline.expected(users));
+            assert_eq!(found, expected, "every decision equals the clear computation");
         }
-        let probes = quantised.iter().map(Vec::as_slice);
-        layout.encode_probes(k, probes, &mut plain).expect("fits");
-        encrypt(k, &public, &plain, &mut rng, &mut ciphertext, &mut scratch);
-        blind.prepare(k, &public, layout, &[7; 32], &mut scratch);
-        let factor = layout.encode_templates(k, templates(), &mut plain, &mut poly).expect("fits");
-        let folded = fold(k, &ciphertext, factor, &mut blind).expect("fresh");
-        secret.decide(k, folded, u32::MAX, threshold).accepted
+        pipeline
     };
-    assert_eq!(whole(), want, "every decision equals the clear computation");
-    group.throughput(Throughput::Elements(layout.users() as u64));
-    group.bench_function("total", |b| b.iter(&mut whole));
-
-    let mut quantised = vec![vec![0i16; layout.dims()]; layout.users()];
-    group.bench_function("encrypt", |b| {
-        b.iter(|| {
-            for (embedding, out) in batch.embeddings.iter().zip(&mut quantised) {
-                quantise(layout, embedding, out).expect("usable");
-            }
-            let probes = quantised.iter().map(Vec::as_slice);
-            layout.encode_probes(k, probes, &mut plain).expect("fits");
-            encrypt(k, &public, &plain, &mut rng, &mut ciphertext, &mut scratch);
-        });
-    });
-    group.bench_function("blind", |b| {
-        b.iter(|| blind.prepare(k, &public, layout, &[7; 32], &mut scratch));
-    });
-    group.bench_function("templates", |b| {
-        b.iter(|| {
-            let made = layout.encode_templates(k, templates(), &mut plain, &mut poly);
-            made.expect("fits").limbs()[0][0]
-        });
-    });
-    let factor = layout.encode_templates(k, templates(), &mut plain, &mut poly).expect("fits");
-    let fresh = || {
-        let mut blind = zero::<Blind<L>>();
-        blind.prepare(k, &public, layout, &[7; 32], &mut zero());
-        blind
-    };
-    group.bench_function("fold", |b| {
-        b.iter_batched_ref(
-            fresh,
-            |blind| fold(k, &ciphertext, factor, blind).is_ok(),
-            BatchSize::PerIteration,
-        );
-    });
-    let mut blind = fresh();
-    let folded = fold(k, &ciphertext, factor, &mut blind).expect("fresh");
-    assert_eq!(secret.decide(k, folded, u32::MAX, threshold).accepted, want);
-    group.bench_function("decide", |b| {
-        b.iter(|| secret.decide(k, folded, u32::MAX, threshold).accepted);
-    });
+    kernels().into_iter().map(checked).collect()
 }
 
-fn batches(c: &mut Criterion) {
-    for k in kernels() {
-        let name = |set| format!("batch/{}/sealed-probe/{set}", k.isa());
-        set::<Q54>(&mut c.benchmark_group(name(params::name::<Q54>())), k);
-        set::<Q81>(&mut c.benchmark_group(name(params::name::<Q81>())), k);
+fn whole<const L: usize>(c: &mut Criterion) {
+    let mut pipelines = pipelines::<L>();
+
+    let mut group = c.benchmark_group(name::<L>("batch/sealed-probe"));
+    for p in &mut pipelines {
+        let users = p.users();
+        group.bench_function(p.isa(), |b| b.iter(|| p.run(users)));
+    }
+    #[cfg(feature = "peers")]
+    if L == Q54 {
+        symbolon_benches::peers::fhe_rs::batch(&mut group);
+    }
+    group.finish();
+}
+
+fn stages<const L: usize>(c: &mut Criterion) {
+    let mut pipelines = pipelines::<L>();
+    let stage = |stage: &str| name::<L>(&format!("stage/{stage}"));
+
+    let mut group = c.benchmark_group(stage("encode"));
+    for p in &mut pipelines {
+        let users = p.users();
+        group.bench_function(p.isa(), |b| b.iter(|| p.encode(users)));
+    }
+    group.finish();
+    let mut group = c.benchmark_group(stage("encrypt"));
+    for p in &mut pipelines {
+        p.encode(p.users());
+        group.bench_function(p.isa(), |b| b.iter(|| p.encrypt()));
+    }
+    group.finish();
+    let mut group = c.benchmark_group(stage("blind"));
+    for p in &mut pipelines {
+        group.bench_function(p.isa(), |b| b.iter(|| p.blind()));
+    }
+    group.finish();
+    let mut group = c.benchmark_group(stage("templates"));
+    for p in &mut pipelines {
+        let users = p.users();
+        group.bench_function(p.isa(), |b| b.iter(|| p.templates(users).limbs()[0][0]));
+    }
+    group.finish();
+    let mut group = c.benchmark_group(stage("fold"));
+    for p in &mut pipelines {
+        let mut factor = zero::<Poly<L, Mont>>();
+        factor.copy_from(p.templates(p.users()));
+        group.bench_function(p.isa(), |b| {
+            b.iter_custom(|iterations| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..iterations {
+                    p.blind();
+                    let start = Instant::now();
+                    p.fold(&factor);
+                    spent += start.elapsed();
+                }
+                spent
+            });
+        });
+    }
+    group.finish();
+    let mut group = c.benchmark_group(stage("decide"));
+    for p in &mut pipelines {
+        let folded = p.folded();
+        let users = p.users();
+        group.bench_function(p.isa(), |b| b.iter(|| p.decide(&folded, users)));
+    }
+    group.finish();
+}
+
+fn fill(c: &mut Criterion) {
+    let mut pipelines = pipelines::<Q54>();
+    for users in [1, 2, 4, 8, 16, 32] {
+        let mut group = c.benchmark_group(format!("fill/{users}"));
+        for p in &mut pipelines {
+            group.bench_function(p.isa(), |b| b.iter(|| p.run(users)));
+        }
+        group.finish();
     }
 }
 
-criterion_group!(benches, batches);
+criterion_group!(benches, whole::<Q54>, whole::<Q81>, stages::<Q54>, stages::<Q81>, fill);
 criterion_main!(benches);

@@ -1,49 +1,128 @@
 //! BFV operations, both parameter sets.
 #![allow(missing_docs)]
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use symbolon_benches::{Batch, kernels, keys, rng, zero};
+use criterion::{Criterion, criterion_group, criterion_main};
+use symbolon_benches::{Batch, Pipeline, kernels, keys, name, rng, zero};
 use symbolon_core::bfv::{
-    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, encrypt, generate, params,
+    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, encrypt, generate,
 };
 use symbolon_core::kernel::Kernels;
-use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::ntt::N;
+use symbolon_core::poly::{Coeff, Mont, Poly};
+use symbolon_core::wire::Wire;
 
-fn set<const L: usize>(group: &mut BenchmarkGroup<'_, WallTime>, k: &Kernels) {
-    let (mut secret, mut public) = (zero::<SecretKey<L>>(), zero::<PublicKey<L>>());
-    let mut scratch = zero::<Poly<L, Coeff>>();
-    group.bench_function("keygen", |b| {
-        b.iter(|| generate(k, &[1; 32], &mut secret, &mut public, &mut scratch));
-    });
-
-    let (secret, public) = keys::<L>(k);
-    let mut rng = rng();
-    let (mut message, mut decrypted) = (zero::<Plaintext>(), zero::<Plaintext>());
-    let mut ciphertext = zero::<Ciphertext<L>>();
-    let batch = Batch::new();
-    let probes = || batch.probes.iter().map(Vec::as_slice);
-    batch.layout.encode_probes(k, probes(), &mut message).expect("fits");
-    encrypt(k, &public, &message, &mut rng, &mut ciphertext, &mut scratch);
-    secret.decrypt(k, &ciphertext, &mut decrypted, &mut scratch);
-    assert!(decrypted.coeffs() == message.coeffs(), "decrypts to what was encrypted");
-    group.bench_function("encrypt", |b| {
-        b.iter(|| encrypt(k, &public, &message, &mut rng, &mut ciphertext, &mut scratch));
-    });
-    group.bench_function("decrypt", |b| {
-        b.iter(|| secret.decrypt(k, &ciphertext, &mut decrypted, &mut scratch));
-    });
-    let factor = message.to_multiplicand(k, &mut scratch);
-    group.bench_function("multiply-plain", |b| b.iter(|| ciphertext.multiply_plain(k, factor)));
+/// 4096 slots, encoded; and a ciphertext of them.
+struct Fixture<const L: usize> {
+    k: &'static Kernels,
+    slots: Vec<i32>,
+    secret: Box<SecretKey<L>>,
+    public: Box<PublicKey<L>>,
+    message: Box<Plaintext>,
+    ciphertext: Box<Ciphertext<L>>,
+    scratch: Box<Poly<L, Coeff>>,
 }
 
-fn bfv(c: &mut Criterion) {
-    for k in kernels() {
-        let name = |set| format!("bfv/{}/{set}", k.isa());
-        set::<Q54>(&mut c.benchmark_group(name(params::name::<Q54>())), k);
-        set::<Q81>(&mut c.benchmark_group(name(params::name::<Q81>())), k);
+impl<const L: usize> Fixture<L> {
+    fn new(k: &'static Kernels) -> Self {
+        let (secret, public) = keys::<L>(k);
+        let slots: Vec<i32> = Batch::new().probes.concat().into_iter().map(i32::from).collect();
+        let (mut message, mut ciphertext, mut scratch) = (zero::<Plaintext>(), zero(), zero());
+        message.encode_slots(k, &slots).expect("fits");
+        encrypt(k, &public, &message, &mut rng(), &mut ciphertext, &mut scratch);
+        Self { k, slots, secret, public, message, ciphertext, scratch }
     }
 }
 
-criterion_group!(benches, bfv);
+fn set<const L: usize>(c: &mut Criterion) {
+    let mut fixtures: Vec<_> = kernels().into_iter().map(Fixture::<L>::new).collect();
+
+    let mut group = c.benchmark_group(name::<L>("bfv/keygen"));
+    for Fixture { k, secret, public, scratch, .. } in &mut fixtures {
+        // The fixture's own seed, so that its keys stay what they are.
+        group
+            .bench_function(k.isa(), |b| b.iter(|| generate(k, &[1; 32], secret, public, scratch)));
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group(name::<L>("bfv/encrypt"));
+    for Fixture { k, public, message, ciphertext, scratch, .. } in &mut fixtures {
+        let mut rng = rng();
+        group.bench_function(k.isa(), |b| {
+            b.iter(|| encrypt(k, public, message, &mut rng, ciphertext, scratch));
+        });
+    }
+    #[cfg(feature = "peers")]
+    if L == Q54 {
+        symbolon_benches::peers::fhe_rs::encrypt(&mut group);
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group(name::<L>("bfv/decrypt"));
+    for Fixture { k, secret, ciphertext, scratch, slots, .. } in &mut fixtures {
+        let (mut plain, mut decoded) = (zero::<Plaintext>(), zero::<[i32; N]>());
+        let mut decrypt = || {
+            secret.decrypt(k, ciphertext, &mut plain, scratch);
+            plain.decode_slots(k, &mut decoded);
+        };
+        decrypt();
+        assert!(*decoded == slots[..], "decrypts to what was encrypted");
+        group.bench_function(k.isa(), |b| {
+            b.iter(|| {
+                secret.decrypt(k, ciphertext, &mut plain, scratch);
+                plain.decode_slots(k, &mut decoded);
+                decoded[0]
+            });
+        });
+    }
+    #[cfg(feature = "peers")]
+    if L == Q54 {
+        symbolon_benches::peers::fhe_rs::decrypt(&mut group);
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group(name::<L>("bfv/decrypt-folded"));
+    for k in kernels() {
+        let mut pipeline = Pipeline::<L>::new(k);
+        let users = pipeline.users();
+        let folded = pipeline.folded();
+        assert_eq!(pipeline.decide(&folded, users), pipeline.expected(users), "right decisions");
+        group.bench_function(k.isa(), |b| b.iter(|| pipeline.decide(&folded, users)));
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group(name::<L>("bfv/multiply-plain"));
+    for Fixture { k, secret, message, ciphertext, scratch, slots, .. } in &mut fixtures {
+        let mut factor = zero::<Poly<L, Mont>>();
+        factor.copy_from(message.to_multiplicand(k, scratch));
+        let (mut product, mut decoded) = (zero::<Ciphertext<L>>(), zero::<[i32; N]>());
+        product.copy_from(ciphertext);
+        product.multiply_plain(k, &factor);
+        let mut plain = zero::<Plaintext>();
+        secret.decrypt(k, &product, &mut plain, scratch);
+        plain.decode_slots(k, &mut decoded);
+        assert!(decoded.iter().zip(&*slots).all(|(&p, &s)| p == s * s), "multiplies slot by slot");
+        group.bench_function(k.isa(), |b| b.iter(|| product.multiply_plain(k, &factor)));
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group(name::<L>("wire/encode"));
+    let mut bytes = vec![0; Ciphertext::<L>::SIZE];
+    for Fixture { k, ciphertext, .. } in &mut fixtures {
+        group.bench_function(k.isa(), |b| b.iter(|| ciphertext.encode(k, &mut bytes)));
+    }
+    group.finish();
+    let mut group = c.benchmark_group(name::<L>("wire/decode"));
+    let mut read = zero::<Ciphertext<L>>();
+    for Fixture { k, ciphertext, secret, scratch, message, .. } in &mut fixtures {
+        ciphertext.encode(k, &mut bytes).expect("fits");
+        read.decode(k, &bytes).expect("well-formed");
+        let mut plain = zero::<Plaintext>();
+        secret.decrypt(k, &read, &mut plain, scratch);
+        assert!(plain.coeffs() == message.coeffs(), "reads what was written");
+        group.bench_function(k.isa(), |b| b.iter(|| read.decode(k, &bytes)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, set::<Q54>, set::<Q81>);
 criterion_main!(benches);

@@ -1,13 +1,26 @@
 //! What the benches share: keys, batches and their clear answers, from fixed seeds.
+//!
+//! Naming, which `cargo xtask bench` relies on: a criterion group is a thing that a user cares
+//! about (`bfv/encrypt`; `/Q81` at its end for the larger set), and its functions are who did it: a
+//! capability of ours (`avx512`) or a peer (`tfhe-ntt 0.7.1`).
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "peers")]
+pub mod peers;
+
+use std::time::Instant;
 
 use bytemuck::{Zeroable, zeroed_box};
 use chacha20::ChaCha20Rng;
+use criterion::Bencher;
 use rand_core::{Rng, SeedableRng};
-use symbolon_core::bfv::{PublicKey, SecretKey, generate};
+use symbolon_core::bfv::{
+    Ciphertext, Plaintext, PublicKey, Q54, SecretKey, encrypt, generate, params,
+};
 use symbolon_core::kernel::Kernels;
-use symbolon_core::matching::{Layout, quantise};
-use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::matching::{Blind, Folded, Layout, Threshold, fold, quantise};
+use symbolon_core::poly::{Coeff, Mont, Poly};
+use symbolon_core::wire::Wire;
 
 /// A value in a box of its own, all zero.
 #[must_use]
@@ -15,7 +28,7 @@ pub fn zero<T: Zeroable>() -> Box<T> {
     zeroed_box()
 }
 
-/// Every kind of kernel that this processor runs.
+/// Kernels to measure, the best one last.
 #[must_use]
 pub fn kernels() -> Vec<&'static Kernels> {
     symbolon_platform::cpu::available().into_iter().map(Kernels::select).collect()
@@ -25,6 +38,24 @@ pub fn kernels() -> Vec<&'static Kernels> {
 #[must_use]
 pub fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([42; 32])
+}
+
+/// A group's name: plain for Q54, with the set at its end for the others.
+#[must_use]
+pub fn name<const L: usize>(what: &str) -> String {
+    if L == Q54 { what.to_owned() } else { format!("{what}/{}", params::name::<L>()) }
+}
+
+/// Times a call that does the same work on each of `limbs` limbs, and reports one limb's share.
+pub fn iter_limbs<R>(b: &mut Bencher<'_>, limbs: u32, mut call: impl FnMut() -> R) {
+    b.iter_custom(|iterations| {
+        let calls = iterations.div_ceil(u64::from(limbs));
+        let start = Instant::now();
+        for _ in 0..calls {
+            std::hint::black_box(call());
+        }
+        start.elapsed().mul_f64(iterations as f64 / (calls * u64::from(limbs)) as f64)
+    });
 }
 
 /// A key pair.
@@ -45,6 +76,8 @@ pub struct Batch {
     pub probes: Vec<Vec<i16>>,
     /// Quantised templates.
     pub templates: Vec<Vec<i16>>,
+    /// Splits the batch: some are accepted, some are not.
+    pub threshold: Threshold,
 }
 
 impl Batch {
@@ -68,27 +101,164 @@ impl Batch {
         };
         let templates: Vec<Vec<f64>> =
             embeddings.iter().zip(&strangers).enumerate().map(near).collect();
-        Self {
+        let batch = Self {
             layout,
             probes: embeddings.iter().map(quantised).collect(),
             templates: templates.iter().map(quantised).collect(),
             embeddings,
-        }
+            threshold: Threshold::from_cosine(layout, 0.5).expect("a cosine"),
+        };
+        let accepted = batch.accepted(layout.users());
+        assert!(accepted != 0 && accepted != u32::MAX, "the batch has accepts and rejects");
+        batch
     }
 
-    /// The accepted lanes by plain integers.
+    /// The accepted lanes among the first `users` by plain integers.
     #[must_use]
-    pub fn accepted(&self, threshold: i32) -> u32 {
+    pub fn accepted(&self, users: usize) -> u32 {
         let score = |(p, t): (&Vec<i16>, &Vec<i16>)| -> i32 {
             p.iter().zip(t).map(|(&p, &t)| i32::from(p) * i32::from(t)).sum()
         };
-        let scores = self.probes.iter().zip(&self.templates).map(score);
-        scores.enumerate().fold(0, |bits, (lane, s)| bits | u32::from(s >= threshold) << lane)
+        let scores = self.probes.iter().zip(&self.templates).map(score).take(users);
+        let bit = |s: i32| u32::from(s >= self.threshold.score());
+        scores.enumerate().fold(0, |bits, (lane, s)| bits | bit(s) << lane)
     }
 }
 
 impl Default for Batch {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// All roles of `sealed-probe` with their working memory; a method is a stage. Nothing allocates.
+pub struct Pipeline<const L: usize> {
+    k: &'static Kernels,
+    batch: Batch,
+    secret: Box<SecretKey<L>>,
+    public: Box<PublicKey<L>>,
+    rng: ChaCha20Rng,
+    quantised: Vec<Vec<i16>>,
+    plain: Box<Plaintext>,
+    scratch: Box<Poly<L, Coeff>>,
+    ciphertext: Box<Ciphertext<L>>,
+    templates: Box<Poly<L, Coeff>>,
+    blind: Box<Blind<L>>,
+}
+
+impl<const L: usize> Pipeline<L> {
+    /// Keys and a batch from fixed seeds.
+    #[must_use]
+    pub fn new(k: &'static Kernels) -> Self {
+        let batch = Batch::new();
+        let (secret, public) = keys::<L>(k);
+        Self {
+            k,
+            secret,
+            public,
+            rng: rng(),
+            quantised: batch.probes.clone(),
+            plain: zero(),
+            scratch: zero(),
+            ciphertext: zero(),
+            templates: zero(),
+            blind: zero(),
+            batch,
+        }
+    }
+
+    /// Which kernels it uses.
+    #[must_use]
+    pub fn isa(&self) -> &'static str {
+        self.k.isa()
+    }
+
+    /// People in a full batch.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.batch.layout.users()
+    }
+
+    /// What the decisions must be.
+    #[must_use]
+    pub fn expected(&self, users: usize) -> u32 {
+        self.batch.accepted(users)
+    }
+
+    /// Gateway: embeddings, normalised and quantised, into a plaintext.
+    pub fn encode(&mut self, users: usize) {
+        let layout = self.batch.layout;
+        for (embedding, out) in self.batch.embeddings.iter().zip(&mut self.quantised).take(users) {
+            quantise(layout, embedding, out).expect("usable");
+        }
+        let probes = self.quantised.iter().map(Vec::as_slice).take(users);
+        layout.encode_probes(self.k, probes, &mut self.plain).expect("fits");
+    }
+
+    /// Gateway: the plaintext into a ciphertext.
+    pub fn encrypt(&mut self) {
+        let Self { k, public, plain, rng, ciphertext, scratch, .. } = self;
+        encrypt(k, public, plain, rng, ciphertext, scratch);
+    }
+
+    /// Matcher: the re-randomisation and flood of one batch.
+    pub fn blind(&mut self) {
+        let Self { k, public, batch, rng, blind, scratch, .. } = self;
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        blind.prepare(k, public, batch.layout, &seed, scratch);
+    }
+
+    /// Matcher: gathers the templates and encodes them.
+    pub fn templates(&mut self, users: usize) -> &Poly<L, Mont> {
+        let vectors = self.batch.templates.iter().map(Vec::as_slice).take(users);
+        let made = self.batch.layout.encode_templates(
+            self.k,
+            vectors,
+            &mut self.plain,
+            &mut self.templates,
+        );
+        made.expect("fits")
+    }
+
+    /// Matcher: multiplies, re-randomises and folds, for which it uses up the last [`Self::blind`].
+    pub fn fold(&mut self, templates: &Poly<L, Mont>) -> &Folded<L> {
+        fold(self.k, &self.ciphertext, templates, &mut self.blind).expect("fresh")
+    }
+
+    /// What a full batch brings to the custodian, over the wire and back.
+    #[must_use]
+    pub fn folded(&mut self) -> Box<Folded<L>> {
+        let users = self.users();
+        self.encode(users);
+        self.encrypt();
+        self.blind();
+        let mut factor = zero::<Poly<L, Mont>>();
+        factor.copy_from(self.templates(users));
+        let (k, mut bytes) = (self.k, vec![0; Folded::<L>::SIZE]);
+        self.fold(&factor).encode(k, &mut bytes).expect("fits");
+        let mut folded = zero::<Folded<L>>();
+        folded.decode(k, &bytes).expect("well-formed");
+        folded
+    }
+
+    /// Custodian: one bit for each of the first `users` lanes.
+    #[must_use]
+    pub fn decide(&self, folded: &Folded<L>, users: usize) -> u32 {
+        let lanes = u32::MAX >> (self.batch.layout.users() - users);
+        self.secret.decide(self.k, folded, lanes, self.batch.threshold).accepted
+    }
+
+    /// Every stage after another: probes to decisions.
+    pub fn run(&mut self, users: usize) -> u32 {
+        self.encode(users);
+        self.encrypt();
+        self.blind();
+        let Self { k, batch, plain, templates, ciphertext, blind, secret, .. } = self;
+        let vectors = batch.templates.iter().map(Vec::as_slice).take(users);
+        let factor = batch.layout.encode_templates(k, vectors, plain, templates).expect("fits");
+        let folded = fold(k, ciphertext, factor, blind).expect("fresh");
+        let lanes = u32::MAX >> (batch.layout.users() - users);
+        secret.decide(k, folded, lanes, batch.threshold).accepted
     }
 }

@@ -76,6 +76,21 @@ impl<const L: usize> Poly<L, Coeff> {
         }
         retag(self)
     }
+
+    /// The forward transform of every limb, plus a b, in place and in one pass.
+    pub fn forward_mul_acc(
+        &mut self,
+        k: &Kernels,
+        a: &Poly<L, Eval>,
+        b: &Poly<L, Mont>,
+    ) -> &mut Poly<L, Eval> {
+        for (((limb, a), b), plan) in
+            self.limbs.iter_mut().zip(&a.limbs).zip(&b.limbs).zip(Rns::<L>::PLANS)
+        {
+            (k.forward_mul_acc)(limb, a, b, plan);
+        }
+        retag(self)
+    }
 }
 
 impl<const L: usize> Poly<L, Eval> {

@@ -1,6 +1,6 @@
 //! The wide generator, and the distributions that RLWE needs.
 //!
-//! Randomness comes as 32 bytes from the caller and is expanded by ChaCha20, sixteen blocks at a time
+//! Randomness comes as 32 bytes from the caller and is expanded by ChaCha12, sixteen blocks at a time
 //! ([`Chunk`]). Every draw begins with a fresh chunk and throws away what it leaves of its last one, so
 //! the same seed gives the same polynomials on every processor. The draws are part of the wire format:
 //! seeded keys and ciphertexts are expanded with them.
@@ -19,8 +19,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use crate::kernel::contract::ETA;
 
-/// The keystream of one seed: ChaCha20 with the seed as key, nonce zero, and a 64-bit block counter
-/// from zero (RFC 8439 has the same function with a shorter counter). Zeroised on drop.
+/// The keystream of one seed: ChaCha12 with the seed as key, nonce zero, and a 64-bit block counter
+/// from zero (Bernstein's ChaCha with twelve rounds; RFC 8439 has its 20-round sister). Zeroised on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Stream {
     key: [u32; 8],
@@ -55,9 +55,9 @@ impl Stream {
         stream
     }
 
-    fn next(&mut self, k: &Kernels, chunk: &mut Chunk) {
-        (k.keystream)(chunk, &self.key, self.counter);
-        self.counter = self.counter.wrapping_add(16);
+    fn next(&mut self, k: &Kernels, chunks: &mut [Chunk]) {
+        (k.keystream)(chunks, &self.key, self.counter);
+        self.counter = self.counter.wrapping_add(16 * chunks.len() as u64);
     }
 }
 
@@ -65,18 +65,18 @@ impl Stream {
 pub(crate) struct Words<'a> {
     k: &'a Kernels,
     stream: &'a mut Stream,
-    chunk: Chunk,
+    chunk: [Chunk; 1],
     used: usize,
 }
 
 impl<'a> Words<'a> {
     pub(crate) fn new(k: &'a Kernels, stream: &'a mut Stream) -> Self {
-        Self { k, stream, chunk: Chunk([[0; 16]; 16]), used: usize::MAX }
+        Self { k, stream, chunk: zero(), used: usize::MAX }
     }
 
     pub(crate) fn next(&mut self) -> u32 {
         loop {
-            if let Some(&word) = self.chunk.0.as_flattened().get(self.used) {
+            if let Some(&word) = self.chunk[0].0.as_flattened().get(self.used) {
                 self.used += 1;
                 return word;
             }
@@ -92,16 +92,21 @@ impl Drop for Words<'_> {
     }
 }
 
+const fn zero<const COUNT: usize>() -> [Chunk; COUNT] {
+    [const { Chunk([[0; 16]; 16]) }; COUNT]
+}
+
 /// Uniform modulo Q, for public values: each word the low 27 bits of the next of the stream, thrown
 /// away (fewer than one in 600) where not below the limb's prime. Every limb begins with a fresh chunk.
 pub fn uniform<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Eval>) {
-    let mut chunk = Chunk([[0; 16]; 16]);
+    let mut chunks = zero::<1>();
     let mut kept = [0; 256 + KEPT_SLACK];
     for (limb, plan) in out.limbs.iter_mut().zip(Rns::<L>::PLANS) {
         let mut rest = limb.as_mut_slice();
         while !rest.is_empty() {
-            stream.next(k, &mut chunk);
-            let count = (k.uniform)(&mut kept, &chunk, plan).min(rest.len());
+            stream.next(k, &mut chunks);
+            let [chunk] = &chunks;
+            let count = (k.uniform)(&mut kept, chunk, plan).min(rest.len());
             let (now, later) = rest.split_at_mut(count);
             for (out, &x) in now.iter_mut().zip(&kept) {
                 *out = x;
@@ -113,17 +118,22 @@ pub fn uniform<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<
 
 /// Uniform in {-1, 0, 1}: bytes below 255, mod 3, less 1.
 pub fn ternary<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Coeff>) {
-    let mut chunk = Chunk([[0; 16]; 16]);
+    let mut chunks = zero::<2>();
     let mut filled = 0;
     // What is drawn too much goes into the second limb, which is written last.
     const { assert!(L > 1 && N > size_of::<Chunk>() + KEPT_SLACK) }
     let words = out.limbs.as_flattened_mut();
     while filled < N {
-        stream.next(k, &mut chunk);
-        let Some(rest) = words.get_mut(filled..) else { return };
-        filled += (k.ternary)(rest, &chunk);
+        // Two at a time, but for the last.
+        let count = if N - filled > size_of::<Chunk>() { 2 } else { 1 };
+        let Some(chunks) = chunks.get_mut(..count) else { return };
+        stream.next(k, chunks);
+        for chunk in chunks {
+            let Some(rest) = words.get_mut(filled..) else { return };
+            filled += (k.ternary)(rest, chunk);
+        }
     }
-    wipe(&mut chunk);
+    wipe(&mut chunks);
     (k.spread)(&mut out.limbs, &Rns::<L>::PLANS);
 }
 
@@ -137,22 +147,26 @@ pub fn noise<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L,
 
 /// Centred binomial samples, as signed words.
 pub(crate) fn small_noise(k: &Kernels, stream: &mut Stream, out: &mut [u32]) {
-    let mut chunk = Chunk([[0; 16]; 16]);
+    let mut chunks = zero::<2>();
     let (whole, rest) = out.as_chunks_mut::<SAMPLES>();
-    for out in whole {
-        stream.next(k, &mut chunk);
-        (k.noise)(out, &chunk);
+    for outs in whole.chunks_mut(chunks.len()) {
+        let Some(chunks) = chunks.get_mut(..outs.len()) else { return };
+        stream.next(k, chunks);
+        for (out, chunk) in outs.iter_mut().zip(chunks) {
+            (k.noise)(out, chunk);
+        }
     }
     if !rest.is_empty() {
         let mut last = [0; SAMPLES];
-        stream.next(k, &mut chunk);
-        (k.noise)(&mut last, &chunk);
+        let [chunk, _] = &mut chunks;
+        stream.next(k, core::slice::from_mut(chunk));
+        (k.noise)(&mut last, chunk);
         for (out, &x) in rest.iter_mut().zip(&last) {
             *out = x;
         }
         wipe(&mut last);
     }
-    wipe(&mut chunk);
+    wipe(&mut chunks);
 }
 
 /// Uniform in \[-bound, bound\] by rejection from the next power of two; bound < 2^62. Two words a
@@ -178,7 +192,7 @@ mod tests {
     use super::*;
     use crate::bfv::{Q54, Q81};
     use crate::cap::Scalar;
-    use chacha20::ChaCha20Rng;
+    use chacha20::{ChaCha12Rng, ChaCha20Rng};
     use rand_core::{Rng, SeedableRng};
     use std::boxed::Box;
     use std::collections::BTreeSet;
@@ -200,7 +214,7 @@ mod tests {
 
     /// The words of a stream's chunks, from the library's cipher: blocks in columns.
     fn chunks(seed: u8) -> impl Iterator<Item = [u32; 256]> {
-        let mut rng = rng(seed);
+        let mut rng = ChaCha12Rng::from_seed([seed; 32]);
         core::iter::repeat_with(move || {
             let mut words = [0; 256];
             for block in 0..16 {
@@ -213,12 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_is_chacha20_from_its_first_block_on() {
+    fn the_stream_is_chacha12_from_its_first_block_on() {
         let mut stream = stream(9);
-        let mut chunk = Chunk([[0; 16]; 16]);
+        let mut made = zero::<1>();
         for words in chunks(9).take(5) {
-            stream.next(kernels(), &mut chunk);
-            assert_eq!(chunk.0.as_flattened(), words);
+            stream.next(kernels(), &mut made);
+            assert_eq!(made[0].0.as_flattened(), words);
         }
         let mut words = self::stream(9);
         let mut words = Words::new(kernels(), &mut words);

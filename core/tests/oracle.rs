@@ -5,7 +5,7 @@
 
 mod common;
 
-use chacha20::ChaCha20Rng;
+use chacha20::{ChaCha12Rng, ChaCha20Rng};
 use common::*;
 use num_bigint::{BigInt, BigUint};
 use rand_core::{Rng, SeedableRng};
@@ -152,21 +152,21 @@ fn coefficients<const L: usize>(poly: &Poly<L, Eval>) -> Ring<L> {
     Ring::from_limbs(copy.inverse(kernels()).limbs())
 }
 
-/// A keystream, a chunk of 256 words at a time: sixteen blocks of ChaCha20, word i of block b at
+/// A keystream, a chunk of 256 words at a time: sixteen blocks of ChaCha12, word i of block b at
 /// 16 i + b.
-struct Stream(ChaCha20Rng);
+struct Stream(ChaCha12Rng);
 
 impl Stream {
     /// Under the hash of a domain and a seed.
     fn new(domain: &str, seed: &[u8; 32]) -> Self {
-        Self(ChaCha20Rng::from_seed(hash(domain, seed)))
+        Self(ChaCha12Rng::from_seed(hash(domain, seed)))
     }
 
     /// Under 32 bytes of a generator.
     fn draw(rng: &mut ChaCha20Rng) -> Self {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
-        Self(ChaCha20Rng::from_seed(seed))
+        Self(ChaCha12Rng::from_seed(seed))
     }
 
     fn chunk(&mut self) -> Vec<u32> {

@@ -1,33 +1,164 @@
-//! `cargo xtask bench`
+//! `cargo xtask bench`: runs the benches, then shows what they found.
 
-use crate::cargo::{cargo, run as run_command};
+mod bound;
+mod charts;
+mod html;
+mod instructions;
+mod machine;
+mod results;
+mod svg;
+mod table;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::bench::machine::Machine;
+use crate::bench::results::{Others, Run};
+use crate::cargo::{cargo, root, run as run_command, target_dir};
 use crate::report::Report;
 
-/// Run the benches: they check the answer, then time it.
+/// Run the benches: they check the answer, then time it, beside other people's libraries.
 ///
-/// Close other programs first, and mind the clock: figures from a busy or throttled machine mean
-/// little. Results are kept under target/criterion, and the next run is compared with the last.
+/// Everything runs in one go on one machine: each operation with every instruction set that the
+/// processor has (scalar, avx2, avx512, neon), and the peers (tfhe-ntt, fhe) on the same work in
+/// the same process. It ends with a table, and an HTML report with plots under target/bench/.
+///
+/// Reading the table: `ratio` is the peer's time divided by ours, so 15 means we take a fifteenth.
+/// `bound` is the least time the multiplications and the issue of instructions allow on this
+/// processor, at the clock measured in the run; blank where nothing is known. Times are medians.
+/// Figures that others took on other machines stand in a column of their own and are never divided.
+///
+/// A quick run takes about three minutes, a full one about twelve, after the build. Close other
+/// programs first: the load is noted in the report, and a busy machine makes figures worthless.
+/// Instruction counts do not mind the load; they need valgrind and gungraun-runner, else they are
+/// skipped and the run says so. The peers need nothing but the network for their crates.
+///
+/// Examples: `cargo xtask bench --quick`, `cargo xtask bench --filter 'ntt|bfv/encrypt'`,
+/// `cargo xtask bench --json out.json`, `cargo xtask bench --save`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the benches whose name contains this (criterion takes a regular expression).
-    #[arg(long)]
-    filter: Option<String>,
-    /// Fewer samples: rough figures in seconds.
+    /// Fewer and shorter samples: rough figures, good enough for a look.
     #[arg(long)]
     quick: bool,
+    /// Write the rows here: an array of {name, isa, median_ns, peer, peer_ns, ratio}, one for each
+    /// name, instruction set and peer; peer, peer_ns and ratio are null where there is no peer.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only the benches whose name (such as ntt/forward/avx512) matches this regular expression.
+    #[arg(long, value_name = "REGEX")]
+    filter: Option<String>,
+    /// Do not build and time other people's libraries.
+    #[arg(long)]
+    no_peers: bool,
+    /// Keep the result in benches/results/, to be committed, and print the table as Markdown.
+    #[arg(long, conflicts_with_all = ["quick", "filter", "no_peers"])]
+    save: bool,
+    /// Run nothing: show a result that --save has written, with its Markdown table.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter", "no_peers", "save"])]
+    show: Option<PathBuf>,
     /// Anything else for criterion, after `--`: for example `-- --save-baseline before`.
     #[arg(last = true)]
     criterion: Vec<String>,
 }
 
-/// Runs the benches.
+/// Runs the benches and shows what came of them.
 pub fn run(report: &mut Report, args: &Args) {
-    report.step("bench", || {
-        let mut command = cargo(["bench", "-p", "symbolon-benches", "--"]);
-        command.args(&args.filter);
-        if args.quick {
-            command.arg("--quick");
-        }
-        run_command(command.args(&args.criterion))
+    if let Some(file) = &args.show {
+        report.step("bench: report", || {
+            let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            let run = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+            show(&run, args)
+        });
+        return;
+    }
+
+    let mut timed = None;
+    report.step("bench: times", || {
+        timed = Some(times(args)?);
+        Ok(())
     });
+    let Some(mut run) = timed else { return };
+    if args.filter.is_none() {
+        report.step("bench: instructions", || {
+            run.instructions = instructions::count()?;
+            Ok(())
+        });
+    }
+    report.step("bench: report", || show(&run, args));
+}
+
+/// Runs criterion and reads what it measured.
+fn times(args: &Args) -> Result<Run> {
+    let mut machine = Machine::describe()?;
+    if machine.load > 0.5 {
+        println!(
+            "note: load {:.1}: other programs are running, figures will be worse",
+            machine.load
+        );
+    }
+
+    let mut command = cargo(["bench", "-p", "symbolon-benches"]);
+    let mut targets = vec!["ntt", "bfv", "batch", "scaling"];
+    if !args.no_peers {
+        command.args(["--features", "peers"]);
+        targets.extend(["rejected", "mimalloc"]);
+    }
+    for target in targets {
+        command.args(["--bench", target]);
+    }
+    command.arg("--").args(&args.filter);
+    let [warm_up, time, samples, resamples] =
+        if args.quick { ["0.15", "0.5", "20", "1000"] } else { ["1", "3", "60", "20000"] };
+    command.args(["--warm-up-time", warm_up, "--measurement-time", time]);
+    command.args(["--sample-size", samples, "--nresamples", resamples]);
+    let start = SystemTime::now();
+    run_command(command.args(&args.criterion))?;
+    machine.measure_clock();
+
+    let measures = results::read(&target_dir()?.join("criterion"), start)?;
+    ensure!(!measures.is_empty(), "no bench matches the filter");
+    let command = env::args().skip(1).map(|word| table::quoted(&word)).collect::<Vec<_>>();
+    Ok(Run {
+        date: machine::today(),
+        command: format!("cargo xtask {}", command.join(" ")),
+        machine,
+        measures,
+        instructions: Vec::new(),
+    })
+}
+
+/// Prints the tables and writes the files.
+fn show(run: &Run, args: &Args) -> Result<()> {
+    let others = Others::read(&root().join("benches/data/others.json"))?;
+    println!("{}", table::terminal(run, &others));
+
+    let folder = target_dir()?.join("bench");
+    fs::create_dir_all(&folder)?;
+    let page = folder.join("report.html");
+    write(&page, &html::page(run, &others))?;
+    if let Some(file) = &args.json {
+        write(file, &(serde_json::to_string_pretty(&run.rows())? + "\n"))?;
+    }
+    if args.save {
+        let name = format!("{}-{}.json", run.date, table::slug(&run.machine.name()));
+        let file = root().join("benches/results").join(name);
+        write(&file, &(serde_json::to_string_pretty(run)? + "\n"))?;
+    }
+    if args.save || args.show.is_some() {
+        println!("\n{}", table::markdown(run, &others));
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(file, text).with_context(|| file.display().to_string())?;
+    println!("wrote {}", file.display());
+    Ok(())
 }

@@ -59,11 +59,11 @@ pub fn encrypt<const L: usize, R: CryptoRng + ?Sized>(
     let c0 = retag::<L, Eval, Coeff>(&mut out.c0);
     sample::noise(k, &mut stream, c0);
     message.add_scaled(k, c0);
-    c0.forward(k).mul_acc(k, u, &key.p0);
+    c0.forward_mul_acc(k, u, &key.p0);
 
     let c1 = retag::<L, Eval, Coeff>(&mut out.c1);
     sample::noise(k, &mut stream, c1);
-    c1.forward(k).mul_acc(k, u, &key.p1);
+    c1.forward_mul_acc(k, u, &key.p1);
     scratch.zeroize();
 }
 
@@ -86,7 +86,7 @@ impl<const L: usize> SecretKey<L> {
         let c0 = retag::<L, Eval, Coeff>(&mut out.c0);
         sample::noise(k, &mut Stream::from_rng(rng), c0);
         message.add_scaled(k, c0);
-        c0.forward(k).mul_acc(k, a, &self.s);
+        c0.forward_mul_acc(k, a, &self.s);
     }
 }
 

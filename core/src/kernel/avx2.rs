@@ -37,6 +37,7 @@ fn both(x: u128) -> __m256i {
 // are the caller's promise.
 impl Lanes for Ymm {
     const LANES: usize = 8;
+    const PAIRS: bool = false;
     type Wide = [__m256i; 2];
 
     #[inline(always)]

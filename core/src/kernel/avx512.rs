@@ -17,6 +17,7 @@ fn high(even: __m512i, odd: __m512i) -> __m512i {
 // are the caller's promise.
 impl Lanes for Zmm {
     const LANES: usize = 16;
+    const PAIRS: bool = true;
     type Wide = [__m512i; 2];
 
     #[inline(always)]

@@ -9,6 +9,9 @@ pub(super) trait Lanes: Copy {
     /// Lanes of 32 bits: 4, 8 or 16.
     const LANES: usize;
 
+    /// Whether the registers hold two ChaCha states.
+    const PAIRS: bool;
+
     /// 64-bit sums, as many as there are lanes.
     type Wide: Copy;
 

@@ -58,6 +58,7 @@ macro_rules! vector_kernels {
             isa: $isa,
             forward,
             inverse,
+            forward_mul_acc,
             mul,
             mul_assign,
             mul_acc,
@@ -87,6 +88,7 @@ macro_rules! vector_kernels {
         vector_kernel! { $lanes, $features;
             ntt::forward(x: &mut Limb, plan: &Plan);
             ntt::inverse(x: &mut Limb, plan: &Plan);
+            ntt::forward_mul_acc(x: &mut Limb, a: &Limb, b: &Limb, plan: &Plan);
             pointwise::mul(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan);
             pointwise::mul_assign(a: &mut Limb, b: &Limb, plan: &Plan);
             pointwise::mul_acc(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan);
@@ -101,7 +103,7 @@ macro_rules! vector_kernels {
             plain::add_scaled(out: &mut Limb, message: &Limb, delta: u32, q_mod_t: u32, plan: &Plan);
             plain::lift_plain(out: &mut Limb, message: &Limb, plan: &Plan);
             plain::round(out: &mut Limb, w: &[Limb], rounding: &[Rounding]);
-            sample::keystream(out: &mut Chunk, key: &[u32; 8], counter: u64);
+            sample::keystream(out: &mut [Chunk], key: &[u32; 8], counter: u64);
             sample::noise(out: &mut [u32; SAMPLES], chunk: &Chunk);
             sample::ternary(out: &mut [u32], chunk: &Chunk) -> usize;
             sample::uniform(out: &mut [u32], chunk: &Chunk, plan: &Plan) -> usize;

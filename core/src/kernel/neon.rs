@@ -24,6 +24,7 @@ impl Neon {
 // are the caller's promise.
 impl Lanes for Neon {
     const LANES: usize = 4;
+    const PAIRS: bool = true;
     type Wide = [uint64x2_t; 2];
 
     #[inline(always)]

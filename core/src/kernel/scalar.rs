@@ -1,8 +1,8 @@
 //! Portable kernels: the meaning that every other kernel is tested against.
 
 use super::contract::{
-    CHACHA, Chunk, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL, PACKED, ROUND_BITS,
-    Rounding, SAMPLES, WORD_BITS,
+    CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL, PACKED,
+    ROUND_BITS, Rounding, SAMPLES, WORD_BITS,
 };
 use crate::ntt::N;
 use crate::ntt::plan::{PLAIN, Plan};
@@ -13,6 +13,7 @@ pub(crate) static KERNELS: Kernels = Kernels {
     isa: "scalar",
     forward,
     inverse,
+    forward_mul_acc,
     mul,
     mul_assign,
     mul_acc,
@@ -264,6 +265,11 @@ pub(super) fn inverse_small(x: &mut [u32], plan: &Plan) {
     small!(fixed, x, plan);
 }
 
+fn forward_mul_acc(x: &mut Limb, a: &Limb, b: &Limb, plan: &Plan) {
+    forward(x, plan);
+    mul_acc(x, a, b, plan);
+}
+
 fn mul(out: &mut Limb, a: &Limb, b: &Limb, plan: &Plan) {
     let p = plan.prime;
     for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
@@ -404,41 +410,60 @@ fn round(out: &mut Limb, w: &[Limb], rounding: &[Rounding]) {
     }
 }
 
-/// Four blocks at a time, as rows of four words that compilers turn into vectors.
-fn keystream(out: &mut Chunk, key: &[u32; 8], counter: u64) {
-    let quarter_round = |v: &mut [Four; 16], [a, b, c, d]: [usize; 4]| {
-        let mut step = |x: usize, y: usize, z: usize, bits: u32| {
-            v[x] = from_fn(|i| v[x][i].wrapping_add(v[y][i]));
-            v[z] = from_fn(|i| (v[z][i] ^ v[x][i]).rotate_left(bits));
-        };
-        step(a, b, d, 16);
-        step(c, d, b, 12);
-        step(a, b, d, 8);
-        step(c, d, b, 7);
-    };
-    for at in (0..16).step_by(4) {
-        let mut start = [[0; 4]; 16];
-        for (row, &word) in start.iter_mut().zip(CHACHA.iter().chain(key)) {
-            *row = [word; 4];
-        }
-        let counters: [u64; 4] = from_fn(|i| counter.wrapping_add((at + i) as u64));
-        start[12] = counters.map(|counter| counter as u32);
-        start[13] = counters.map(|counter| (counter >> 32) as u32);
-        let mut v = start;
-        for _ in 0..10 {
-            for i in 0..4 {
-                quarter_round(&mut v, [i, 4 + i, 8 + i, 12 + i]);
-            }
-            for i in 0..4 {
-                quarter_round(&mut v, [i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4]);
-            }
-        }
-        for ((out, v), start) in out.0.iter_mut().zip(v).zip(start) {
-            for i in 0..4 {
-                out[at + i] = v[i].wrapping_add(start[i]);
+type Rows = [Four; 16];
+
+/// Four quarter rounds side by side on four blocks, whose words compilers turn into vectors.
+#[inline(always)]
+fn quarter_rounds([a, b, c, d]: [&mut [Four; 4]; 4]) {
+    #[inline(always)]
+    fn step<const LEFT: u32>(x: &mut [Four; 4], y: &[Four; 4], z: &mut [Four; 4]) {
+        for i in 0..4 {
+            for j in 0..4 {
+                x[i][j] = x[i][j].wrapping_add(y[i][j]);
+                z[i][j] = (z[i][j] ^ x[i][j]).rotate_left(LEFT);
             }
         }
     }
+    step::<16>(a, b, d);
+    step::<12>(c, d, b);
+    step::<8>(a, b, d);
+    step::<7>(c, d, b);
+}
+
+/// Four blocks at a time.
+fn keystream(out: &mut [Chunk], key: &[u32; 8], counter: u64) {
+    for (i, chunk) in out.iter_mut().enumerate() {
+        let counter = counter.wrapping_add(16 * i as u64);
+        for at in (0..16).step_by(4) {
+            let mut start: Rows = [[0; 4]; 16];
+            for (row, &word) in start.iter_mut().zip(CHACHA.iter().chain(key)) {
+                *row = [word; 4];
+            }
+            let counters: [u64; 4] = from_fn(|i| counter.wrapping_add((at + i) as u64));
+            start[12] = counters.map(|counter| counter as u32);
+            start[13] = counters.map(|counter| (counter >> 32) as u32);
+            let [mut a, mut b, mut c, mut d] = [0, 4, 8, 12].map(|i| from_fn(|j| start[i + j]));
+            for _ in 0..DOUBLE_ROUNDS {
+                quarter_rounds([&mut a, &mut b, &mut c, &mut d]);
+                // Diagonals.
+                (b, c, d) = (turn::<1>(b), turn::<2>(c), turn::<3>(d));
+                quarter_rounds([&mut a, &mut b, &mut c, &mut d]);
+                (b, c, d) = (turn::<3>(b), turn::<2>(c), turn::<1>(d));
+            }
+            let rows = [a, b, c, d];
+            for ((out, v), start) in chunk.0.iter_mut().zip(rows.as_flattened()).zip(start) {
+                for i in 0..4 {
+                    out[at + i] = v[i].wrapping_add(start[i]);
+                }
+            }
+        }
+    }
+}
+
+/// Rows moved up by BY.
+#[inline(always)]
+fn turn<const BY: usize>(x: [Four; 4]) -> [Four; 4] {
+    from_fn(|i| x[(i + BY) % 4])
 }
 
 fn noise(out: &mut [u32; SAMPLES], chunk: &Chunk) {

@@ -10,7 +10,7 @@ use crate::cap::Scalar;
 use crate::ntt::{LOG_N, N, PLANS, Plan};
 use crate::rns::Rns;
 use crate::zt::T;
-use chacha20::ChaCha20Rng;
+use chacha20::{ChaCha12Rng, ChaCha20Rng};
 use rand_core::{Rng, SeedableRng};
 use std::boxed::Box;
 use std::vec::Vec;
@@ -227,6 +227,14 @@ fn elementwise(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
     };
     let (a, b) = (&a.0, &b.0);
     test("mul", &|x| (kernels.mul)(x, a, b, plan), &|_, y, z| y * z % w * r_inv);
+    test(
+        "forward_mul_acc",
+        &|x| {
+            (kernels.inverse)(x, plan);
+            (kernels.forward_mul_acc)(x, a, b, plan);
+        },
+        &|x, y, z| x + y * z % w * r_inv,
+    );
     test("mul_assign", &|x| (kernels.mul_assign)(x, b, plan), &|x, _, z| x * z % w * r_inv);
     test("mul_acc", &|x| (kernels.mul_acc)(x, a, b, plan), &|x, y, z| x + y * z % w * r_inv);
     test("add_assign", &|x| (kernels.add_assign)(x, a, plan), &|x, y, _| x + y);
@@ -409,29 +417,34 @@ fn rounding<const L: usize>(kernels: &Kernels, rng: &mut ChaCha20Rng) {
     }
 }
 
-/// RFC 8439 appendix A.1, test vector 1 (all zero); other keys and counters against the library's
+/// draft-strombergson-chacha-test-vectors, TC1 (all zero, 12 rounds); other keys and counters against the library's
 /// cipher.
 fn keystream(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
-    let mut chunk = Chunk([[1; 16]; 16]);
-    (kernels.keystream)(&mut chunk, &[0; 8], 0);
-    let first = [0, 1, 2, 3].map(|i| chunk.0[i][0].swap_bytes());
+    let mut chunks = [const { Chunk([[1; 16]; 16]) }; 3];
+    (kernels.keystream)(&mut chunks, &[0; 8], 0);
+    let first = [0, 1, 2, 3].map(|i| chunks[0].0[i][0].swap_bytes());
     let what = format!("{} keystream", kernels.isa());
-    assert_eq!(first, [0x76b8_e0ad, 0xa0f1_3d90, 0x405d_6ae5, 0x5386_bd28], "{what}");
-    for counter in [0, 16, 1 << 20, (1 << 32) - 16, 1 << 32, u64::MAX - 15] {
+    assert_eq!(first, [0x9bf4_9a6a, 0x0755_f953, 0x811f_ce12, 0x5f26_83d5], "{what}");
+    for counter in [0, 16, 1 << 20, (1 << 32) - 16, (1 << 32) - 32, 1 << 32, u64::MAX - 15] {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let key: Vec<u32> =
             seed.chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
         let key = key.try_into().unwrap();
-        (kernels.keystream)(&mut chunk, &key, counter);
-        let mut same = Chunk([[2; 16]; 16]);
+        // Pairs of chunks, and one that is left.
+        (kernels.keystream)(&mut chunks, &key, counter);
+        let mut same = [const { Chunk([[2; 16]; 16]) }; 3];
         (portable.keystream)(&mut same, &key, counter);
-        assert!(chunk == same, "{what}: differs from the portable kernel");
-        let mut cipher = ChaCha20Rng::from_seed(seed);
-        cipher.set_word_pos(u128::from(counter) * 16);
-        for block in 0..16 {
-            for i in 0..16 {
-                assert_eq!(chunk.0[i][block], cipher.next_u32(), "{what}, block {block} word {i}");
+        assert!(chunks == same, "{what}: differs from the portable kernel");
+        let mut cipher = ChaCha12Rng::from_seed(seed);
+        for (i, chunk) in chunks.iter().enumerate() {
+            let first = counter.wrapping_add(16 * i as u64);
+            for block in 0..16 {
+                cipher.set_word_pos(u128::from(first + block as u64) * 16);
+                for word in 0..16 {
+                    let want = cipher.next_u32();
+                    assert_eq!(chunk.0[word][block], want, "{what}, {first} + {block}, {word}");
+                }
             }
         }
     }

@@ -89,7 +89,7 @@ impl<const L: usize> Blind<L> {
 
         let c1 = retag::<L, Eval, Coeff>(&mut self.folded.c1);
         sample::noise(k, &mut stream, c1);
-        c1.forward(k).mul_acc(k, u, &key.p1);
+        c1.forward_mul_acc(k, u, &key.p1);
 
         // Noise and flood of the coefficients that count; the others of the first component never
         // leave the matcher, so they are not made.

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernel::Kernels;
 use crate::ntt::{LOG_N, N};
 use crate::poly::{Coeff, Mont, Poly};
-use crate::zt;
+use crate::zt::{self, T};
 use bytemuck::Zeroable;
 use zeroize::Zeroize;
 
@@ -93,30 +93,36 @@ impl Layout {
         out: &mut Plaintext,
     ) -> Result<(), Error> {
         let dims = self.dims();
-        out.zeroize();
         let mut blocks = out.coeffs.chunks_exact_mut(dims);
         for vector in vectors {
             let block = blocks.next().ok_or(Error::Length)?;
             if vector.is_empty() {
+                block.fill(0);
                 continue;
             }
             if vector.len() != dims {
                 return Err(Error::Length);
             }
-            let mut norm = 0u64;
-            let place = |(slot, &x): (&mut u32, &i16)| {
-                norm += u64::from(x.unsigned_abs()).pow(2);
-                *slot = zt::canonical(i32::from(x));
-            };
-            if reversed {
-                block.iter_mut().rev().zip(vector).for_each(place);
-            } else {
-                block.iter_mut().zip(vector).for_each(place);
-            }
-            if norm > u64::from(MAX_NORM) {
+            // Components of a vector that is short enough are at most 181.
+            let largest = vector.iter().fold(0, |largest, x| largest.max(x.unsigned_abs()));
+            let norm = vector
+                .iter()
+                .fold(0i32, |norm, &x| norm.wrapping_add(i32::from(x).wrapping_mul(i32::from(x))));
+            if u32::from(largest).pow(2) > MAX_NORM || norm as u32 > MAX_NORM {
                 return Err(Error::Range);
             }
+            let canonical = |x: i16| (i32::from(x) + (T as i32 & (i32::from(x) >> 31))) as u32;
+            if reversed {
+                for (slot, &x) in block.iter_mut().rev().zip(vector) {
+                    *slot = canonical(x);
+                }
+            } else {
+                for (slot, &x) in block.iter_mut().zip(vector) {
+                    *slot = canonical(x);
+                }
+            }
         }
+        blocks.for_each(|block| block.fill(0));
         Ok(())
     }
 
@@ -125,7 +131,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Length`] for too many vectors or one of another length, [`Error::Range`] for one
-    /// whose sum of squares exceeds [`MAX_NORM`]. `out` is then zero or partly filled.
+    /// whose sum of squares exceeds [`MAX_NORM`]. `out` then holds parts of both the old and the new.
     pub fn encode_probes<'a>(
         self,
         k: &Kernels,

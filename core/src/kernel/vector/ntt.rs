@@ -164,9 +164,10 @@ unsafe fn load<V: Lanes>(from: *const u32, stride: usize) -> [V; 16] {
 /// 16 vectors, `stride` words apart, can be written.
 #[inline(always)]
 unsafe fn store<V: Lanes>(v: [V; 16], to: *mut u32, stride: usize) {
-    for (i, v) in v.into_iter().enumerate() {
+    // (Not an iterator over the array: that would copy it.)
+    for i in 0..16 {
         // SAFETY: the caller's promise.
-        unsafe { v.store(to.add(stride * i)) };
+        unsafe { v[i].store(to.add(stride * i)) };
     }
 }
 
@@ -190,10 +191,10 @@ unsafe fn load_runs<V: Lanes>(group: *const u32, at: usize) -> [V; 16] {
 /// As [`load_runs`].
 #[inline(always)]
 unsafe fn store_runs<V: Lanes>(v: [V; 16], group: *mut u32, at: usize) {
-    for (i, v) in v.into_iter().enumerate() {
+    for i in 0..16 {
         let (c, l) = (i / V::LANES, i % V::LANES);
         // SAFETY: the caller's promise.
-        unsafe { v.store(group.add(16 * (at + l) + V::LANES * c)) };
+        unsafe { v[i].store(group.add(16 * (at + l) + V::LANES * c)) };
     }
 }
 
@@ -203,8 +204,20 @@ struct Group(MaybeUninit<[u32; GROUP]>);
 
 #[inline(always)]
 pub(crate) fn forward<V: Lanes>(x: &mut Limb, plan: &Plan) {
+    forward_then::<V>(x, None, plan);
+}
+
+#[inline(always)]
+pub(crate) fn forward_mul_acc<V: Lanes>(x: &mut Limb, a: &Limb, b: &Limb, plan: &Plan) {
+    forward_then::<V>(x, Some((a, b)), plan);
+}
+
+/// x = its transform, plus a b 2^-32 if there is such a product.
+#[inline(always)]
+fn forward_then<V: Lanes>(x: &mut Limb, product: Option<(&Limb, &Limb)>, plan: &Plan) {
     let table = Twiddles::of(plan);
     let q = V::splat(plan.prime.q());
+    let inverse = V::splat(plan.prime.qinv());
     let x = x.as_mut_ptr();
     let mut buffer = Group(MaybeUninit::uninit());
     let runs = buffer.0.as_mut_ptr().cast::<u32>();
@@ -217,12 +230,15 @@ pub(crate) fn forward<V: Lanes>(x: &mut Limb, plan: &Plan) {
             store(v, x.add(column), GROUP);
         }
         for group in 0..GROUPS {
-            let x = x.add(GROUP * group);
+            let at = GROUP * group;
+            let x = x.add(at);
             let source = Broadcast { table, block: GROUPS + group };
+            let factors = product.map(|(a, b)| (a.as_ptr().add(at), b.as_ptr().add(at)));
+            let end = End { x, factors, table, group, q, inverse };
             if V::LANES == 16 {
                 let mut v = load::<V>(x, 16);
                 forward_four(&mut v, source, q);
-                finish(v, x, table, group, 0, q);
+                end.finish(v, 0);
                 continue;
             }
             for column in (0..16).step_by(V::LANES) {
@@ -231,7 +247,7 @@ pub(crate) fn forward<V: Lanes>(x: &mut Limb, plan: &Plan) {
                 store(v, runs.add(column), 16);
             }
             for run in (0..16).step_by(V::LANES) {
-                finish(load_runs::<V>(runs, run), x, table, group, run, q);
+                end.finish(load_runs::<V>(runs, run), run);
             }
         }
         if V::LANES < 16 {
@@ -240,27 +256,39 @@ pub(crate) fn forward<V: Lanes>(x: &mut Limb, plan: &Plan) {
     }
 }
 
-/// The last four forward layers of LANES runs.
-///
-/// # Safety
-/// `x` points to a group; `run` + LANES is at most 16.
-#[inline(always)]
-unsafe fn finish<V: Lanes>(
-    v: [V; 16],
+/// The end of a group's forward transform.
+struct End<'a, V> {
     x: *mut u32,
-    table: &Twiddles,
+    /// The same group of two factors, whose product is added.
+    factors: Option<(*const u32, *const u32)>,
+    table: &'a Twiddles,
     group: usize,
-    run: usize,
     q: V,
-) {
-    let mut v = V::transpose(v);
-    // SAFETY: the caller's promise.
-    unsafe {
-        forward_four(&mut v, Rows::new(&table.tail, group, run), q);
-        for v in &mut v {
-            *v = lift(centre(*v, q), q);
+    inverse: V,
+}
+
+impl<V: Lanes> End<'_, V> {
+    /// The last four forward layers of LANES runs.
+    ///
+    /// # Safety
+    /// The pointers point to groups; `run` + LANES is at most 16.
+    #[inline(always)]
+    unsafe fn finish(&self, v: [V; 16], run: usize) {
+        let mut v = V::transpose(v);
+        // SAFETY: the caller's promise.
+        unsafe {
+            forward_four(&mut v, Rows::new(&self.table.tail, self.group, run), self.q);
+            if let Some((a, b)) = self.factors {
+                for (i, v) in v.iter_mut().enumerate() {
+                    let (a, b) = (V::load(a.add(16 * i + run)), V::load(b.add(16 * i + run)));
+                    *v = v.add(a.montgomery(b, self.q, self.inverse));
+                }
+            }
+            for v in &mut v {
+                *v = lift(centre(*v, self.q), self.q);
+            }
+            store(v, self.x.add(run), 16);
         }
-        store(v, x.add(run), 16);
     }
 }
 
@@ -312,7 +340,7 @@ pub(crate) fn inverse<V: Lanes>(x: &mut Limb, plan: &Plan) {
 /// The first four inverse layers of LANES runs, turned back into rows.
 ///
 /// # Safety
-/// As [`finish`].
+/// As `End::finish`.
 #[inline(always)]
 unsafe fn begin<V: Lanes>(
     x: *const u32,

@@ -96,6 +96,16 @@ pub(crate) fn plain_forward<V: Lanes>(x: &mut [u32], layers: usize) {
     }
 }
 
+/// A layer among the last four of the inverse: factor t of them is the mirrored block's.
+macro_rules! inverse_column {
+    ($v:ident; $($a:literal $b:literal $t:literal),*) => {$({
+        const MIRROR: usize = (2 << ($t as usize + 1).ilog2()) - 1 - ($t + 1 - (1 << ($t as usize + 1).ilog2()));
+        let w = V::splat(PLAIN.w[MIRROR] as u32);
+        let d = $v[$b].sub($v[$a]);
+        $v[$a] = $v[$a].add($v[$b]);
+        $v[$b] = fold(fold(d).mul(w));
+    })*};
+}
 #[inline(always)]
 pub(crate) fn plain_inverse<V: Lanes>(x: &mut [u32], layers: usize) {
     if x.len() != N || (layers > FAR_LAYERS && layers < LOG_N) {
@@ -104,15 +114,32 @@ pub(crate) fn plain_inverse<V: Lanes>(x: &mut [u32], layers: usize) {
     if layers == LOG_N {
         near::<V>(x, false);
     }
-    for layer in (0..layers.min(FAR_LAYERS)).rev() {
+    // The last four layers at once, in registers, on columns of 16 vectors.
+    let columns = layers >= 4;
+    for layer in (if columns { 4 } else { 0 }..layers.min(FAR_LAYERS)).rev() {
         inverse_layer::<V>(x, 1 << layer);
     }
     // 2^-layers = -2^(16 - layers) mod t.
     let scale = V::splat((1u32 << (16 - layers)).wrapping_neg());
     let x = x.as_mut_ptr();
-    for i in (0..N).step_by(V::LANES) {
-        // SAFETY: i + LANES is at most N.
-        unsafe { reduce(fold(V::load(x.add(i))).mul(scale)).store(x.add(i)) };
+    let stride = N / 16;
+    for i in (0..stride).step_by(V::LANES) {
+        // SAFETY: stride j + i + LANES is at most N.
+        unsafe {
+            let mut v = [V::splat(0); 16];
+            for (j, v) in v.iter_mut().enumerate() {
+                *v = V::load(x.add(stride * j + i));
+            }
+            if columns {
+                distance_1!(inverse_column v);
+                distance_2!(inverse_column v);
+                distance_4!(inverse_column v);
+                distance_8!(inverse_column v);
+            }
+            for j in 0..16 {
+                reduce(fold(v[j]).mul(scale)).store(x.add(stride * j + i));
+            }
+        }
     }
 }
 
@@ -160,8 +187,8 @@ fn near<V: Lanes>(x: &mut [u32], forward: bool) {
                     distance_8!(inverse_near v rows run);
                 }
                 v = V::transpose(v);
-                for (i, v) in v.into_iter().enumerate() {
-                    v.store(x.add(16 * (run + i % V::LANES) + V::LANES * (i / V::LANES)));
+                for i in 0..16 {
+                    v[i].store(x.add(16 * (run + i % V::LANES) + V::LANES * (i / V::LANES)));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::super::lanes::Lanes;
 use super::lift;
-use crate::kernel::contract::{CHACHA, Chunk, ETA, KEPT_SLACK, Limb, SAMPLES};
+use crate::kernel::contract::{CHACHA, Chunk, DOUBLE_ROUNDS, ETA, KEPT_SLACK, Limb, SAMPLES};
 use crate::ntt::{N, Plan};
 
 /// A vector of the words of row `i`, from column `at` on.
@@ -15,42 +15,83 @@ unsafe fn row<V: Lanes>(chunk: &Chunk, i: usize, at: usize) -> V {
     unsafe { V::load(chunk.0.as_ptr().cast::<u32>().add(16 * i + at)) }
 }
 
-/// One block in each lane, so row i of the chunk is word i of sixteen blocks.
+macro_rules! quarter_rounds {
+    ($v:ident $($a:literal $b:literal $c:literal $d:literal),*) => {
+        $($v[$a] = $v[$a].add($v[$b]); $v[$d] = $v[$d].xor($v[$a]).rotl::<16, 16>();)*
+        $($v[$c] = $v[$c].add($v[$d]); $v[$b] = $v[$b].xor($v[$c]).rotl::<12, 20>();)*
+        $($v[$a] = $v[$a].add($v[$b]); $v[$d] = $v[$d].xor($v[$a]).rotl::<8, 24>();)*
+        $($v[$c] = $v[$c].add($v[$d]); $v[$b] = $v[$b].xor($v[$c]).rotl::<7, 25>();)*
+    };
+}
+
+/// The state before the rounds, one block in each lane: blocks `counter` + `at` on.
 #[inline(always)]
-pub(crate) fn keystream<V: Lanes>(out: &mut Chunk, key: &[u32; 8], counter: u64) {
-    macro_rules! quarter_round {
-        ($v:ident, $($a:literal $b:literal $c:literal $d:literal),*) => {
-            $($v[$a] = $v[$a].add($v[$b]); $v[$d] = $v[$d].xor($v[$a]).rotl::<16, 16>();)*
-            $($v[$c] = $v[$c].add($v[$d]); $v[$b] = $v[$b].xor($v[$c]).rotl::<12, 20>();)*
-            $($v[$a] = $v[$a].add($v[$b]); $v[$d] = $v[$d].xor($v[$a]).rotl::<8, 24>();)*
-            $($v[$c] = $v[$c].add($v[$d]); $v[$b] = $v[$b].xor($v[$c]).rotl::<7, 25>();)*
-        };
-    }
+fn initial<V: Lanes>(key: &[u32; 8], counter: u64, at: usize) -> [V; 16] {
     // Counters are multiples of 16, so the lanes' ones differ in the low word only.
     debug_assert!(counter.is_multiple_of(16));
     const LANE: [u32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut state = [V::splat(0); 16];
+    for i in 0..4 {
+        state[i] = V::splat(CHACHA[i]);
+    }
+    for i in 0..8 {
+        state[4 + i] = V::splat(key[i]);
+    }
+    // SAFETY: at + LANES is at most 16.
+    let lane = unsafe { V::load(LANE.as_ptr().add(at)) };
+    state[12] = V::splat(counter as u32).add(lane);
+    state[13] = V::splat((counter >> 32) as u32);
+    state
+}
+
+/// The state after the rounds, plus that before, to columns `at` on of a chunk: row i is word i of
+/// sixteen blocks.
+#[inline(always)]
+fn finish<V: Lanes>(out: &mut Chunk, v: [V; 16], key: &[u32; 8], counter: u64, at: usize) {
     let out = out.0.as_mut_ptr().cast::<u32>();
-    for at in (0..16).step_by(V::LANES) {
-        let mut start = [V::splat(0); 16];
-        for i in 0..4 {
-            start[i] = V::splat(CHACHA[i]);
+    let start = initial::<V>(key, counter, at);
+    // (Not an iterator over arrays: that would copy them.)
+    for i in 0..16 {
+        // SAFETY: 16 i + at + LANES is at most 256.
+        unsafe { v[i].add(start[i]).store(out.add(16 * i + at)) };
+    }
+}
+
+#[inline(always)]
+pub(crate) fn keystream<V: Lanes>(out: &mut [Chunk], key: &[u32; 8], counter: u64) {
+    let mut counter = counter;
+    let mut out = out;
+    if V::PAIRS {
+        // Two chunks side by side: one alone leaves half of the pipes waiting.
+        let (pairs, rest) = out.as_chunks_mut::<2>();
+        for [first, second] in pairs {
+            for at in (0..16).step_by(V::LANES) {
+                let next = counter.wrapping_add(16);
+                let mut v = initial::<V>(key, counter, at);
+                let mut w = initial::<V>(key, next, at);
+                for _ in 0..DOUBLE_ROUNDS {
+                    quarter_rounds!(v 0 4 8 12, 1 5 9 13, 2 6 10 14, 3 7 11 15);
+                    quarter_rounds!(w 0 4 8 12, 1 5 9 13, 2 6 10 14, 3 7 11 15);
+                    quarter_rounds!(v 0 5 10 15, 1 6 11 12, 2 7 8 13, 3 4 9 14);
+                    quarter_rounds!(w 0 5 10 15, 1 6 11 12, 2 7 8 13, 3 4 9 14);
+                }
+                finish(first, v, key, counter, at);
+                finish(second, w, key, next, at);
+            }
+            counter = counter.wrapping_add(32);
         }
-        for i in 0..8 {
-            start[4 + i] = V::splat(key[i]);
+        out = rest;
+    }
+    for chunk in out {
+        for at in (0..16).step_by(V::LANES) {
+            let mut v = initial::<V>(key, counter, at);
+            for _ in 0..DOUBLE_ROUNDS {
+                quarter_rounds!(v 0 4 8 12, 1 5 9 13, 2 6 10 14, 3 7 11 15);
+                quarter_rounds!(v 0 5 10 15, 1 6 11 12, 2 7 8 13, 3 4 9 14);
+            }
+            finish(chunk, v, key, counter, at);
         }
-        // SAFETY: at + LANES is at most 16.
-        let lane = unsafe { V::load(LANE.as_ptr().add(at)) };
-        start[12] = V::splat(counter as u32).add(lane);
-        start[13] = V::splat((counter >> 32) as u32);
-        let mut v = start;
-        for _ in 0..10 {
-            quarter_round!(v, 0 4 8 12, 1 5 9 13, 2 6 10 14, 3 7 11 15);
-            quarter_round!(v, 0 5 10 15, 1 6 11 12, 2 7 8 13, 3 4 9 14);
-        }
-        for i in 0..16 {
-            // SAFETY: 16 i + at + LANES is at most 256.
-            unsafe { v[i].add(start[i]).store(out.add(16 * i + at)) };
-        }
+        counter = counter.wrapping_add(16);
     }
 }
 

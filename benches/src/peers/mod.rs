@@ -1,0 +1,4 @@
+//! Other people's libraries on the same work, their answers checked as ours are.
+
+pub mod fhe_rs;
+pub mod tfhe;

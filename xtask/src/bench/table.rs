@@ -1,0 +1,281 @@
+//! Tables as text: for the terminal and for the README.
+
+use super::bound;
+use super::machine::Machine;
+use super::results::{ISAS, Others, Row, Run};
+
+/// The head of the main table.
+pub const HEAD: [&str; 9] =
+    ["name", "isa", "ours", "peer", "peer's time", "ratio", "bound", "% of bound", "elsewhere"];
+
+/// A line of the main table, as text.
+pub type Line = [String; HEAD.len()];
+
+/// Whether a name belongs into the main table; stages, fill, cores and what was rejected do not.
+pub fn is_main(name: &str) -> bool {
+    ["ntt/", "bfv/", "batch/", "wire/"].iter().any(|start| name.starts_with(start))
+}
+
+/// The main table: a group of lines for each name.
+pub fn main(run: &Run, others: &Others) -> Vec<Vec<Line>> {
+    let names = run.names().into_iter().filter(|name| is_main(name));
+    names.map(|name| group(run, others, name)).filter(|group| !group.is_empty()).collect()
+}
+
+/// One name's lines. Figures from elsewhere go down the last column, beside nothing in particular.
+fn group(run: &Run, others: &Others, name: &str) -> Vec<Line> {
+    let mut lines: Vec<_> = run.rows_of(name).iter().map(|row| line(row, &run.machine)).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    for (at, figure) in others.of(name).enumerate() {
+        if at == lines.len() {
+            lines.push(Line::default());
+        }
+        lines[at][HEAD.len() - 1] = format!("{}: {} us", figure.who, figure.us);
+    }
+    lines
+}
+
+fn line(row: &Row<'_>, machine: &Machine) -> Line {
+    let bound = bound::nanoseconds(row.name, row.isa, &machine.id, machine.clock_ghz);
+    let percent = bound.map(|bound| format!("{:.0} %", bound / row.median_ns * 100.0));
+    [
+        row.name.to_owned(),
+        row.isa.to_owned(),
+        time(row.median_ns),
+        row.peer.unwrap_or_default().to_owned(),
+        row.peer_ns.map(time).unwrap_or_default(),
+        row.ratio.map(ratio).unwrap_or_default(),
+        bound.map(time).unwrap_or_default(),
+        percent.unwrap_or_default(),
+        String::new(),
+    ]
+}
+
+/// What is not in the main table: a line a name, a column an instruction set. Head first.
+pub fn rest(run: &Run) -> Vec<Vec<String>> {
+    let names: Vec<_> = run.names().into_iter().filter(|name| !is_main(name)).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let measured = |isa: &&str| names.iter().any(|name| run.median(name, isa).is_some());
+    let isas: Vec<_> = ISAS.into_iter().filter(measured).collect();
+    let head = std::iter::once("name").chain(isas.iter().copied()).map(str::to_owned).collect();
+    let mut lines = vec![head];
+    for name in names {
+        let times = isas.iter().map(|isa| run.median(name, isa).map(time).unwrap_or_default());
+        lines.push(std::iter::once(name.to_owned()).chain(times).collect());
+    }
+    lines
+}
+
+/// Everything, for a terminal.
+pub fn terminal(run: &Run, others: &Others) -> String {
+    let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
+    for group in main(run, others) {
+        lines.push(Vec::new());
+        lines.extend(group.iter().map(|line| line.to_vec()));
+    }
+    let mut text = aligned(&lines, &[2, 4, 5, 6, 7]);
+    let rest = rest(run);
+    if !rest.is_empty() {
+        text += &format!("\n{}", aligned(&rest, &[1, 2, 3, 4]));
+    }
+    text += &format!("\n{}, commit {}\n{}\n", run.date, run.machine.commit, run.machine.line());
+    text + "ratio: peer's time / ours. bound: see xtask/src/bench/bound.rs. elsewhere: other \
+            machines, see benches/data/others.json; no ratio.\n"
+}
+
+/// The README's table, with where it comes from.
+pub fn markdown(run: &Run, others: &Others) -> String {
+    let head = ["work", "isa", "here", "peer here", "ratio", "bound", "elsewhere"];
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for group in main(run, others) {
+        for (at, line) in group.iter().enumerate() {
+            let [name, isa, ours, peer, peer_time, ratio, bound, percent, elsewhere] = line;
+            let name = if at == 0 { format!("`{name}`") } else { String::new() };
+            let peer = [peer_time.as_str(), peer].join(" ");
+            let bound = match bound.as_str() {
+                "" => String::new(),
+                bound => format!("{bound} ({percent})"),
+            };
+            let cells = [&name, isa, ours, peer.trim(), ratio, &bound, elsewhere];
+            text += &format!("| {} |\n", cells.join(" | "));
+        }
+    }
+    text + &format!(
+        "\nMedians of `{}`, {}, commit {}: {}. Bound: what multiplications and issue allow (its share \
+         of the time). Elsewhere: {}.\n",
+        run.command,
+        run.date,
+        run.machine.commit,
+        run.machine.line(),
+        places(others)
+    )
+}
+
+/// Who measured the figures from elsewhere, each place once.
+pub fn places(others: &Others) -> String {
+    let mut places = Vec::new();
+    for figure in &others.figures {
+        let place = format!("{}, {}", figure.when, figure.place);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places.join("; ")
+}
+
+/// Columns as wide as they need to be; those listed are aligned to the right.
+fn aligned(lines: &[Vec<String>], right: &[usize]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let mut padded = String::new();
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            padded += &if right.contains(&column) {
+                format!("{cell:>width$}  ")
+            } else {
+                format!("{cell:width$}  ")
+            };
+        }
+        text += padded.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// Three digits and a unit.
+pub fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 999.5 => (ns, "ns"),
+        ns if ns < 999.5e3 => (ns / 1e3, "us"),
+        ns => (ns / 1e6, "ms"),
+    };
+    format!("{} {unit}", digits(value))
+}
+
+/// Three digits.
+pub fn digits(value: f64) -> String {
+    let places = match value {
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.places$}")
+}
+
+/// `15.2x`.
+pub fn ratio(ratio: f64) -> String {
+    format!("{}x", digits(ratio))
+}
+
+/// A word for a shell: in quotes if it has anything in it that a shell reads.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+%@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Lower-case words with hyphens, for a file's name.
+pub fn slug(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::tests::run;
+    use super::super::results::{Figure, Others};
+    use super::*;
+
+    fn others() -> Others {
+        let figure = |who: &str| Figure {
+            name: "bfv/encrypt".into(),
+            who: who.into(),
+            us: "490".into(),
+            when: "2026".into(),
+            place: "Zen 4".into(),
+        };
+        Others { peers: Vec::new(), figures: vec![figure("SEAL"), figure("OpenFHE")] }
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        assert_eq!(time(0.5), "0.50 ns");
+        assert_eq!(time(999.4), "999 ns");
+        assert_eq!(time(999.6), "1.00 us");
+        assert_eq!(time(9_994.0), "9.99 us");
+        assert_eq!(time(9_996.0), "10.0 us");
+        assert_eq!(time(99_960.0), "100 us");
+        assert_eq!(time(1_751_000.0), "1.75 ms");
+        assert_eq!(ratio(15.16), "15.2x");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let line = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let lines = [line(["a", "b", "c"]), Vec::new(), line(["long", "1", "µs"])];
+        assert_eq!(aligned(&lines, &[1]), "a     b  c\n\nlong  1  µs\n");
+    }
+
+    #[test]
+    fn elsewhere_goes_down_its_column_and_gets_no_ratio() {
+        let run = run(&[("bfv/encrypt", "scalar", 2e5), ("bfv/encrypt", "fhe", 4e5)]);
+        let groups = main(&run, &others());
+        assert_eq!(groups.len(), 1);
+        let [first, second] = &groups[0][..] else { panic!("two lines") };
+        let expected = ["bfv/encrypt", "scalar", "200 us", "fhe", "400 us", "2.00x", "", ""];
+        assert_eq!(first[..8], expected);
+        assert_eq!(first[8], "SEAL: 490 us");
+        assert_eq!(second[..8], [""; 8]);
+        assert_eq!(second[8], "OpenFHE: 490 us");
+    }
+
+    #[test]
+    fn the_bound_is_a_share_of_our_time() {
+        let mut run = run(&[("ntt/forward", "avx512", 3_840.0)]);
+        run.machine.id = "AuthenticAMD 25.17".into();
+        run.machine.clock_ghz = 4.0;
+        let line = &main(&run, &others())[0][0];
+        assert_eq!((line[6].as_str(), line[7].as_str()), ("1.92 us", "50 %"));
+    }
+
+    #[test]
+    fn stages_have_a_table_of_their_own() {
+        let run = run(&[("stage/fold", "scalar", 9e3), ("fill/8", "avx2", 2e3)]);
+        assert!(main(&run, &others()).is_empty());
+        let expected =
+            [["name", "scalar", "avx2"], ["stage/fold", "9.00 us", ""], ["fill/8", "", "2.00 us"]];
+        assert_eq!(rest(&run), expected);
+    }
+
+    #[test]
+    fn markdown_is_a_table() {
+        let run = run(&[("bfv/encrypt", "scalar", 2e5), ("bfv/encrypt", "fhe", 4e5)]);
+        let text = markdown(&run, &others());
+        let mut lines = text.lines();
+        assert_eq!(lines.next().unwrap().matches('|').count(), 8);
+        assert_eq!(lines.next().unwrap(), "|---|---|---|---|---|---|---|");
+        let first = "| `bfv/encrypt` | scalar | 200 us | 400 us fhe | 2.00x |  | SEAL: 490 us |";
+        assert_eq!(lines.next().unwrap(), first);
+        assert!(text.ends_with("Elsewhere: 2026, Zen 4.\n"), "{text}");
+    }
+
+    #[test]
+    fn words_are_safe() {
+        assert_eq!(quoted("--json"), "--json");
+        assert_eq!(quoted("ntt|bfv"), "'ntt|bfv'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(slug("AMD EPYC (26.2) Zen 5"), "amd-epyc-26-2-zen-5");
+    }
+}
