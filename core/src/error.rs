@@ -21,6 +21,8 @@ pub enum Error {
     Threshold,
     /// A re-randomisation that was used before: each hides one result only.
     BlindUsed,
+    /// An encryption of zero that was used before: each hides one message only.
+    ZeroUsed,
 }
 
 impl fmt::Display for Error {
@@ -33,6 +35,7 @@ impl fmt::Display for Error {
             Self::ZeroVector => f.write_str("the vector is zero"),
             Self::Threshold => f.write_str("threshold must be a number between -1 and 1"),
             Self::BlindUsed => f.write_str("a re-randomisation may be used once"),
+            Self::ZeroUsed => f.write_str("an encryption of zero may be used once"),
         }
     }
 }

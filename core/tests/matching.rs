@@ -7,7 +7,7 @@ use chacha20::ChaCha20Rng;
 use common::*;
 use rand_core::Rng;
 use symbolon_core::Error;
-use symbolon_core::bfv::{Ciphertext, Plaintext, Q54, Q81, SecretKey, noise};
+use symbolon_core::bfv::{Ciphertext, Plaintext, Q54, Q81, SecretKey, Zero, noise};
 use symbolon_core::matching::mask::masked;
 use symbolon_core::matching::{
     Blind, Decisions, Folded, Layout, MAX_USERS, Quantisable, Threshold, fold, quantise,
@@ -824,5 +824,28 @@ fn quantisation_refuses_what_has_no_direction() {
             assert_eq!(length(len), Err(Error::Length));
         }
         assert_eq!(length(d), Ok(()));
+    }
+}
+
+#[test]
+fn an_encryption_of_zero_serves_once() {
+    let k = kernels();
+    let mut keys = Keys::<Q54>::new(31);
+    let mut rng = rng(32);
+    let (first, second) = (random_words(&mut rng), random_words(&mut rng));
+    let mut zero = zeroed::<Zero<Q54>>();
+    let refused = zero.encrypt(k, &plaintext(&first), &mut keys.scratch).err();
+    assert_eq!(refused, Some(Error::ZeroUsed), "never prepared");
+    for message in [first, second] {
+        zero.prepare(k, &keys.public, &mut rng, &mut keys.scratch);
+        assert!(zero.is_fresh());
+        let ciphertext = zero.encrypt(k, &plaintext(&message), &mut keys.scratch).unwrap();
+        let plain = plaintext(&message);
+        let noise = noise::measure(k, &keys.secret, ciphertext, &plain, &mut keys.scratch);
+        assert!(noise < noise::FRESH_PUBLIC && noise > 100, "as fresh as any: {noise}");
+        assert_eq!(keys.decrypt(ciphertext), message);
+        assert!(!zero.is_fresh());
+        let again = zero.encrypt(k, &plain, &mut keys.scratch).err();
+        assert_eq!(again, Some(Error::ZeroUsed));
     }
 }

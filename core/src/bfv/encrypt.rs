@@ -52,17 +52,30 @@ pub fn encrypt<const L: usize, R: CryptoRng + ?Sized>(
     out: &mut Ciphertext<L>,
     scratch: &mut Poly<L, Coeff>,
 ) {
-    let mut stream = Stream::from_rng(rng);
-    sample::ternary(k, &mut stream, scratch);
+    encrypt_under(k, key, Some(message), &mut Stream::from_rng(rng), out, scratch);
+}
+
+/// The same from a stream; without a message, of zero.
+pub(super) fn encrypt_under<const L: usize>(
+    k: &Kernels,
+    key: &PublicKey<L>,
+    message: Option<&Plaintext>,
+    stream: &mut Stream,
+    out: &mut Ciphertext<L>,
+    scratch: &mut Poly<L, Coeff>,
+) {
+    sample::ternary(k, stream, scratch);
     let u = scratch.forward(k);
 
     let c0 = retag::<L, Eval, Coeff>(&mut out.c0);
-    sample::noise(k, &mut stream, c0);
-    message.add_scaled(k, c0);
+    sample::noise(k, stream, c0);
+    if let Some(message) = message {
+        message.add_scaled(k, c0);
+    }
     c0.forward_mul_acc(k, u, &key.p0);
 
     let c1 = retag::<L, Eval, Coeff>(&mut out.c1);
-    sample::noise(k, &mut stream, c1);
+    sample::noise(k, stream, c1);
     c1.forward_mul_acc(k, u, &key.p1);
     scratch.zeroize();
 }

@@ -10,8 +10,10 @@ mod keys;
 #[cfg(feature = "hazmat")]
 pub mod noise;
 pub mod params;
+mod zero;
 
 pub use encode::Plaintext;
 pub use encrypt::{Ciphertext, SeededCiphertext, encrypt};
 pub use keys::{PublicKey, SecretKey, generate};
 pub use params::{Q54, Q81};
+pub use zero::Zero;

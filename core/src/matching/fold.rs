@@ -17,7 +17,7 @@ use crate::attest::{Digest, Domain, hash};
 use crate::bfv::{Ciphertext, PublicKey};
 use crate::error::Error;
 use crate::kernel::Kernels;
-use crate::place::retag;
+use crate::place::{retag, wipe};
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;
 use crate::sample::{self, Stream, Words};
@@ -49,7 +49,8 @@ impl<const L: usize> Folded<L> {
     }
 }
 
-/// A re-randomisation: an encryption of zero, folded, its sums flooded. Made ahead, used once.
+/// A re-randomisation: an encryption of zero, folded, its sums flooded. Made ahead, used once, and a
+/// secret until then. Zeroised on drop if it has not served.
 #[derive(Zeroable)]
 #[repr(C)]
 pub struct Blind<const L: usize> {
@@ -125,6 +126,14 @@ impl<const L: usize> Blind<L> {
         scratch.zeroize();
         self.folded.layout = layout;
         self.fresh = 1;
+    }
+}
+
+impl<const L: usize> Drop for Blind<L> {
+    fn drop(&mut self) {
+        if self.is_fresh() {
+            wipe(&mut self.folded);
+        }
     }
 }
 

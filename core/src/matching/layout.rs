@@ -7,6 +7,7 @@ use crate::ntt::{LOG_N, N};
 use crate::poly::{Coeff, Mont, Poly};
 use crate::zt::{self, T};
 use bytemuck::Zeroable;
+use core::array;
 use zeroize::Zeroize;
 
 /// The most users a ciphertext holds.
@@ -103,18 +104,20 @@ impl Layout {
             if vector.len() != dims {
                 return Err(Error::Length);
             }
-            // Components of a vector that is short enough are at most 181.
-            let largest = vector.iter().fold(0, |largest, x| largest.max(x.unsigned_abs()));
+            // Components of a vector that is short enough are at most 181; if all are below 256, the
+            // sum fits.
+            let bits = vector.iter().fold(0, |bits, &x| bits | (x ^ (x >> 15)));
             let norm = vector
                 .iter()
                 .fold(0i32, |norm, &x| norm.wrapping_add(i32::from(x).wrapping_mul(i32::from(x))));
-            if u32::from(largest).pow(2) > MAX_NORM || norm as u32 > MAX_NORM {
+            if bits > 255 || norm as u32 > MAX_NORM {
                 return Err(Error::Range);
             }
             let canonical = |x: i16| (i32::from(x) + (T as i32 & (i32::from(x) >> 31))) as u32;
             if reversed {
-                for (slot, &x) in block.iter_mut().rev().zip(vector) {
-                    *slot = canonical(x);
+                let eights = block.as_chunks_mut::<8>().0.iter_mut().rev();
+                for (slots, x) in eights.zip(vector.as_chunks::<8>().0) {
+                    *slots = array::from_fn(|i| canonical(x[7 - i]));
                 }
             } else {
                 for (slot, &x) in block.iter_mut().zip(vector) {

@@ -1,0 +1,77 @@
+//! Encryptions of zero, made ahead: what is left of an encryption when its message arrives.
+
+use super::encode::Plaintext;
+use super::encrypt::{Ciphertext, encrypt_under};
+use super::keys::PublicKey;
+use crate::error::Error;
+use crate::kernel::Kernels;
+use crate::place::wipe;
+use crate::poly::{Coeff, Poly};
+use crate::sample::Stream;
+use bytemuck::Zeroable;
+use rand_core::CryptoRng;
+use zeroize::Zeroize;
+
+/// A public-key encryption of zero that becomes that of one message.
+///
+/// Who has seen it before can subtract it from the ciphertext and read the message, so it is a secret
+/// until then, and serves once. Zeroised on drop if it has not served.
+#[derive(Zeroable)]
+#[repr(C)]
+pub struct Zero<const L: usize> {
+    ciphertext: Ciphertext<L>,
+    /// 1 from [`Zero::prepare`] to its use.
+    fresh: u8,
+}
+
+impl<const L: usize> Zero<L> {
+    /// All zero, for statics: refused until it is prepared.
+    pub const ZERO: Self = Self { ciphertext: Ciphertext::ZERO, fresh: 0 };
+
+    /// Whether it may still be used.
+    #[must_use]
+    pub const fn is_fresh(&self) -> bool {
+        self.fresh == 1
+    }
+
+    /// Makes an encryption of zero. `scratch` holds zeros afterwards.
+    pub fn prepare<R: CryptoRng + ?Sized>(
+        &mut self,
+        k: &Kernels,
+        key: &PublicKey<L>,
+        rng: &mut R,
+        scratch: &mut Poly<L, Coeff>,
+    ) {
+        let mut stream = Stream::from_rng(rng);
+        encrypt_under(k, key, None, &mut stream, &mut self.ciphertext, scratch);
+        self.fresh = 1;
+    }
+
+    /// Adds a message: the result is an encryption as [`super::encrypt()`] makes it, for the price of
+    /// one transform a limb. `scratch` holds zeros afterwards.
+    ///
+    /// # Errors
+    /// [`Error::ZeroUsed`] if it has served before or was never prepared.
+    pub fn encrypt(
+        &mut self,
+        k: &Kernels,
+        message: &Plaintext,
+        scratch: &mut Poly<L, Coeff>,
+    ) -> Result<&mut Ciphertext<L>, Error> {
+        if !self.is_fresh() {
+            return Err(Error::ZeroUsed);
+        }
+        self.fresh = 0;
+        self.ciphertext.add_plain(k, message.to_addend(k, scratch));
+        scratch.zeroize();
+        Ok(&mut self.ciphertext)
+    }
+}
+
+impl<const L: usize> Drop for Zero<L> {
+    fn drop(&mut self) {
+        if self.is_fresh() {
+            wipe(&mut self.ciphertext);
+        }
+    }
+}
