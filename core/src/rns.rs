@@ -108,10 +108,9 @@ impl<const L: usize> Rns<L> {
         let mut below = 1u128;
         for (i, p) in Self::PRIMES.iter().enumerate() {
             let mut digit = w[i];
-            for j in 0..i {
-                let (inverse, shoup) = Self::GARNER[i][j];
+            for (&below, &(inverse, shoup)) in digits.iter().zip(&Self::GARNER[i]).take(i) {
                 // Another prime's digit is below 2 q_i.
-                digit = p.shoup_mul(p.sub(digit, p.correct(digits[j])), inverse, shoup);
+                digit = p.shoup_mul(p.sub(digit, p.correct(below)), inverse, shoup);
             }
             digits[i] = digit;
             x += below * u128::from(digit);
@@ -212,7 +211,7 @@ mod tests {
         let mut rng = ChaCha20Rng::from_seed([3; 32]);
         // Half of them uniform, half with t w / Q within 2^-12 of a tie.
         let mut draw_any = |i: u32| {
-            if i % 2 == 0 {
+            if i.is_multiple_of(2) {
                 return draw::<L>(&mut rng);
             }
             let tie = (2 * (u128::from(rng.next_u32()) % t) + 1) * q / (2 * t);

@@ -3,8 +3,11 @@
 //! `SYMBOLON_BLESS=1` writes them anew (`cargo xtask vectors --bless`): a change of format, which
 //! takes a new version number.
 
+mod common;
+
 use bytemuck::Zeroable;
 use chacha20::ChaCha20Rng;
+use common::kernels;
 use proptest::prelude::*;
 use rand_core::SeedableRng;
 use std::path::PathBuf;
@@ -12,15 +15,9 @@ use symbolon_core::attest::{Domain, bulk};
 use symbolon_core::bfv::{
     Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, encrypt, generate,
 };
-use symbolon_core::cap::Scalar;
-use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Blind, Folded, Layout, fold};
 use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::wire::{Wire, WireError};
-
-fn kernels() -> &'static Kernels {
-    Kernels::scalar(Scalar)
-}
 
 fn zero<T: Zeroable>() -> Box<T> {
     bytemuck::zeroed_box()
@@ -34,7 +31,7 @@ fn encoded<T: Wire>(value: &T) -> Vec<u8> {
 
 /// One of each kind, as bytes.
 fn samples<const L: usize>() -> [(&'static str, Vec<u8>); 4] {
-    let k = Kernels::scalar(Scalar);
+    let k = kernels();
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
     let (mut sk, mut pk) = (zero::<SecretKey<L>>(), zero::<PublicKey<L>>());
     let (mut plain, mut scratch) = (zero::<Plaintext>(), zero::<Poly<L, Coeff>>());

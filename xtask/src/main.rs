@@ -48,7 +48,8 @@ enum Task {
     /// Cargo unites features across a workspace, so a workspace build never sees core the way a
     /// firmware build does. Hence the extra runs with no features, `defmt` and `hazmat`.
     Clippy,
-    /// Run the workspace's tests: exactly `cargo test --workspace`.
+    /// Run the workspace's tests: `cargo test --workspace`, which uses the processor's fastest kernels,
+    /// then those of the whole scheme on portable and on AVX2 kernels.
     Test,
     /// Build the documentation and refuse broken links and missing docs.
     ///

@@ -1,9 +1,28 @@
 //! `cargo xtask test`
 
 use crate::cargo::{cargo, run as run_command};
-use crate::report::Report;
+use crate::report::{Report, Unmet};
 
-/// Runs the workspace's tests.
+/// Runs the workspace's tests, then those of the whole scheme again on each slower kind of kernel.
 pub fn run(report: &mut Report) {
     report.step("test", || run_command(&mut cargo(["test", "--workspace"])));
+    for (isa, is_here) in [("scalar", true), ("avx2", has_avx2())] {
+        report.step(&format!("test: {isa} kernels"), || {
+            if !is_here {
+                return Err(Unmet::Skip(format!("this processor has no {isa}")).into());
+            }
+            let mut command = cargo(["test", "-p", "symbolon-core"]);
+            command.args(
+                ["oracle", "matching", "noise", "vectors"].iter().flat_map(|t| ["--test", t]),
+            );
+            run_command(command.env("SYMBOLON_ISA", isa))
+        });
+    }
+}
+
+fn has_avx2() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }

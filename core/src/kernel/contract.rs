@@ -27,7 +27,7 @@
 //! Shoup's product lies in \[-B/64, 1 + B/64\] q (NEON rounds to nearest and loses twice as much:
 //! within 1/2 + B/32, which is less).
 //!
-//! *Forward.* A layer takes B to B + 1 + B/64: from 1 to below [`VECTOR_BOUND`] after twelve.
+//! *Forward.* A layer takes B to B + 1 + B/64: from 1 to below 14.6 (`VECTOR_BOUND`) after twelve.
 //!
 //! *Inverse.* A pass of four layers takes words below 5q/4 (canonical ones, products, centred ones).
 //! Sums double. The two vectors that have only been summed are centred (to 0.54 q) after three

@@ -1,7 +1,9 @@
 //! The algorithms, once for all vector units.
 //!
 //! Everything is inlined into the functions of a processor folder, which enable its instructions.
-//! So: no closures, no calls, no loops but counted ones.
+//! So: no closures, no calls, no loops but counted ones; and no iterators over arrays of registers,
+//! which would copy them through memory.
+#![allow(clippy::needless_range_loop)]
 
 /// `distance_8!(m args)` is `m!(args; a b t, ..)` over the butterflies (a, b) of four layers on 16
 /// vectors that are 8 apart, t being the number of their twiddle factor; likewise 4, 2 and 1.

@@ -164,7 +164,6 @@ unsafe fn load<V: Lanes>(from: *const u32, stride: usize) -> [V; 16] {
 /// 16 vectors, `stride` words apart, can be written.
 #[inline(always)]
 unsafe fn store<V: Lanes>(v: [V; 16], to: *mut u32, stride: usize) {
-    // (Not an iterator over the array: that would copy it.)
     for i in 0..16 {
         // SAFETY: the caller's promise.
         unsafe { v[i].store(to.add(stride * i)) };

@@ -50,7 +50,6 @@ fn initial<V: Lanes>(key: &[u32; 8], counter: u64, at: usize) -> [V; 16] {
 fn finish<V: Lanes>(out: &mut Chunk, v: [V; 16], key: &[u32; 8], counter: u64, at: usize) {
     let out = out.0.as_mut_ptr().cast::<u32>();
     let start = initial::<V>(key, counter, at);
-    // (Not an iterator over arrays: that would copy them.)
     for i in 0..16 {
         // SAFETY: 16 i + at + LANES is at most 256.
         unsafe { v[i].add(start[i]).store(out.add(16 * i + at)) };
