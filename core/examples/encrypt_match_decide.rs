@@ -37,7 +37,7 @@ fn main() -> Result<(), symbolon_core::Error> {
     let faces: [fn(f32) -> f32; 3] = [f32::sin, |x| x.sin() + 0.1 * x.cos(), f32::cos];
     let mut vectors = [[0i16; 128]; 3];
     for (face, out) in faces.iter().zip(&mut vectors) {
-        quantise(layout, &std::array::from_fn::<_, 128, _>(|i| face(i as f32)), out)?;
+        quantise(k, layout, &std::array::from_fn::<_, 128, _>(|i| face(i as f32)), out)?;
     }
     let [alice, alice_today, mallory] = vectors.each_ref().map(|v| &v[..]);
 

@@ -702,7 +702,7 @@ fn masked_slots_are_uniform() {
 
 fn quantised<F: Quantisable>(layout: Layout, vector: &[F]) -> Vec<i16> {
     let mut out = vec![i16::MIN; layout.dims()];
-    quantise(layout, vector, &mut out).unwrap();
+    quantise(kernels(), layout, vector, &mut out).unwrap();
     out
 }
 
@@ -803,7 +803,7 @@ fn quantisation_refuses_what_has_no_direction() {
         let d = layout.dims();
         let mut out = vec![-7i16; d];
         let mut refused = |vector: &[f64], error| {
-            assert_eq!(quantise(layout, vector, &mut out), Err(error));
+            assert_eq!(quantise(kernels(), layout, vector, &mut out), Err(error));
             assert!(out.iter().all(|&x| x == -7), "unchanged after an error");
         };
         refused(&[], Error::Dimension);
@@ -819,7 +819,7 @@ fn quantisation_refuses_what_has_no_direction() {
                 refused(&vector, Error::NotFinite(index as u16));
             }
         }
-        let length = |len: usize| quantise(layout, &[1.0f32], &mut vec![0; len]);
+        let length = |len: usize| quantise(kernels(), layout, &[1.0f32], &mut vec![0; len]);
         for len in [0, 1, d - 1, d + 1, N] {
             assert_eq!(length(len), Err(Error::Length));
         }

@@ -152,7 +152,7 @@ fn arithmetic<const L: usize>(k: &Kernels) {
     let threshold = Threshold::from_cosine(layout, 0.9).unwrap();
     let embedding: [f32; 128] = array::from_fn(|i| i as f32 - 60.5);
     let mut vector = [0_i16; 128];
-    table.measure("quantise", || quantise(layout, &embedding, &mut vector)).unwrap();
+    table.measure("quantise", || quantise(k, layout, &embedding, &mut vector)).unwrap();
     let vectors = || iter::repeat_n(&vector[..], MAX_USERS);
 
     table.measure("Layout::encode_probes", || layout.encode_probes(k, vectors(), plain)).unwrap();

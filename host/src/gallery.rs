@@ -5,7 +5,9 @@ use crate::random::random;
 use crate::store::Store;
 use std::collections::HashMap;
 use symbolon_core::attest::{Digest, Domain, commit};
+use symbolon_core::cap::Scalar;
 use symbolon_core::error::Error as CoreError;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, quantise};
 use zeroize::Zeroizing;
 
@@ -28,7 +30,7 @@ pub fn vector_error(error: CoreError) -> Error {
 /// Errors: `E-NOT-FINITE`, `E-ZERO-VECTOR`, `E-DIMENSION`, `E-ENTROPY`.
 pub fn record(layout: Layout, embedding: &[f64]) -> Result<Zeroizing<Vec<u8>>> {
     let mut values = Zeroizing::new(vec![0i16; layout.dims()]);
-    quantise(layout, embedding, &mut values).map_err(vector_error)?;
+    quantise(Kernels::scalar(Scalar), layout, embedding, &mut values).map_err(vector_error)?;
     let mut record = Zeroizing::new(Vec::with_capacity(SALTS + 2 * values.len()));
     record.extend_from_slice(&*Zeroizing::new(random::<SALTS>()?));
     for value in values.iter() {

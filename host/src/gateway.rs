@@ -95,7 +95,8 @@ impl<const L: usize> Gateway<L> {
         };
         for (lane, (probe, out)) in probes.iter().zip(quantised.chunks_exact_mut(dims)).enumerate()
         {
-            quantise(self.layout, probe, out).map_err(|e| vector_error(e).at_row(lane))?;
+            quantise(self.kernels, self.layout, probe, out)
+                .map_err(|e| vector_error(e).at_row(lane))?;
         }
         self.layout
             .encode_probes(self.kernels, quantised.chunks_exact(dims), &mut desk.plain)

@@ -6,13 +6,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use symbolon_core::cap::Scalar;
 use symbolon_core::error::Error;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::layout::MAX_NORM;
 use symbolon_core::matching::{Layout, MAX_DIMS, Quantisable, quantise};
 
 const UNTOUCHED: i16 = i16::MIN;
 
 fn check<F: Quantisable>(layout: Layout, vector: &[F]) {
+    let k = Kernels::scalar(Scalar);
     let values: Vec<f64> = vector.iter().map(|x| x.to_f64()).collect();
     let dims = layout.dims();
     let expected = if values.is_empty() || values.len() > dims {
@@ -28,9 +31,9 @@ fn check<F: Quantisable>(layout: Layout, vector: &[F]) {
     for wrong in [0, dims - 1, dims + 1] {
         let refusal =
             if expected == Err(Error::Dimension) { Error::Dimension } else { Error::Length };
-        assert_eq!(quantise(layout, vector, &mut out[..wrong]), Err(refusal));
+        assert_eq!(quantise(k, layout, vector, &mut out[..wrong]), Err(refusal));
     }
-    let result = quantise(layout, vector, &mut out[..dims]);
+    let result = quantise(k, layout, vector, &mut out[..dims]);
     assert_eq!(result, expected);
     assert_eq!(out.pop(), Some(UNTOUCHED));
     if result.is_err() {

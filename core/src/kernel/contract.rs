@@ -197,6 +197,18 @@ pub struct Kernels {
     pub(crate) pack: fn(&mut [u8; PACKED], &Limb),
     /// And back. Gives whether every word is below q.
     pub(crate) unpack: fn(&mut Limb, &[u8; PACKED], &Plan) -> bool,
+    /// Of single and of double precision.
+    pub(crate) quantise_f32: Quantise<f32>,
+    pub(crate) quantise_f64: Quantise<f64>,
+}
+
+/// From embeddings to integers.
+#[derive(Debug)]
+pub struct Quantise<F> {
+    /// The sum of squares: eight partial sums, of every eighth component each, added in order.
+    pub(crate) square_norm: fn(&[F]) -> f64,
+    /// out\[i\] = x\[i\] factor, rounded to the nearest integer, ties to even; below 2^15.
+    pub(crate) scale_round: fn(&mut [i16], &[F], f64),
 }
 
 impl Kernels {

@@ -49,8 +49,8 @@ use vector_kernel;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector_kernels {
     ($lanes:ty, $isa:literal, $features:literal) => {
-        use super::contract::{Chunk, Kernels, Limb, PACKED, Rounding, SAMPLES};
-        use super::vector::{ntt, pack, plain, pointwise, sample};
+        use super::contract::{Chunk, Kernels, Limb, PACKED, Quantise, Rounding, SAMPLES};
+        use super::vector::{ntt, pack, plain, pointwise, quantise, sample};
         use super::{scalar, vector_kernel};
         use crate::ntt::Plan;
 
@@ -80,6 +80,8 @@ macro_rules! vector_kernels {
             spread,
             pack,
             unpack,
+            quantise_f32: Quantise { square_norm: norm_f32, scale_round: round_f32 },
+            quantise_f64: Quantise { square_norm: norm_f64, scale_round: round_f64 },
             // A few words each.
             forward_small: scalar::forward_small,
             inverse_small: scalar::inverse_small,
@@ -108,6 +110,10 @@ macro_rules! vector_kernels {
             sample::ternary(out: &mut [u32], chunk: &Chunk) -> usize;
             sample::uniform(out: &mut [u32], chunk: &Chunk, plan: &Plan) -> usize;
             sample::spread(limbs: &mut [Limb], plans: &[&Plan]);
+            quantise::norm_f32(vector: &[f32]) -> f64;
+            quantise::norm_f64(vector: &[f64]) -> f64;
+            quantise::round_f32(out: &mut [i16], vector: &[f32], factor: f64);
+            quantise::round_f64(out: &mut [i16], vector: &[f64], factor: f64);
             pack::pack(out: &mut [u8; PACKED], limb: &Limb);
             pack::unpack(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan) -> bool;
         }

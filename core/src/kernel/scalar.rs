@@ -2,8 +2,9 @@
 
 use super::contract::{
     CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL, PACKED,
-    ROUND_BITS, Rounding, SAMPLES, WORD_BITS,
+    Quantise, ROUND_BITS, Rounding, SAMPLES, WORD_BITS,
 };
+use crate::matching::Quantisable;
 use crate::ntt::N;
 use crate::ntt::plan::{PLAIN, Plan};
 use crate::zt;
@@ -37,6 +38,8 @@ pub(crate) static KERNELS: Kernels = Kernels {
     spread,
     pack,
     unpack,
+    quantise_f32: Quantise { square_norm, scale_round },
+    quantise_f64: Quantise { square_norm, scale_round },
 };
 
 /// One layer of decimation in frequency on values below `bound` q:
@@ -554,4 +557,28 @@ fn unpack(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan) -> bool {
         good &= *out < plan.prime.q();
     }
     good
+}
+
+#[inline(always)]
+pub(super) fn square_norm<F: Quantisable>(vector: &[F]) -> f64 {
+    let mut sums = [0f64; 8];
+    let (eights, rest) = vector.as_chunks::<8>();
+    for x in eights {
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum += x.to_f64() * x.to_f64();
+        }
+    }
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum += x.to_f64() * x.to_f64();
+    }
+    sums.iter().sum()
+}
+
+#[inline(always)]
+pub(super) fn scale_round<F: Quantisable>(out: &mut [i16], vector: &[F], factor: f64) {
+    // Added to a smaller number, leaves no bits for halves: what remains is rounded.
+    const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
+    for (out, x) in out.iter_mut().zip(vector) {
+        *out = (x.to_f64() * factor + SHIFT).to_bits() as i16;
+    }
 }

@@ -143,6 +143,7 @@ pub(crate) fn check(kernels: &Kernels) {
     keystream(kernels, portable, &mut rng);
     samplers(kernels, portable, &mut rng);
     packing(kernels, &mut rng);
+    quantising(kernels, portable, &mut rng);
 }
 
 fn transforms(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng: &mut ChaCha20Rng) {
@@ -549,6 +550,38 @@ fn packing(kernels: &Kernels, rng: &mut ChaCha20Rng) {
             assert!(!(kernels.unpack)(&mut out.0, &bytes, plan), "{} at {at}", kernels.isa());
             assert!(out == input, "the words are there all the same");
         }
+    }
+}
+
+/// To the last bit, so that every processor quantises alike.
+fn quantising(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
+    let isa = kernels.isa();
+    let mut unit = || f64::from(rng.next_u32()) / f64::from(u32::MAX) - 0.5;
+    let (double, single) = (&kernels.quantise_f64, &kernels.quantise_f32);
+    for len in [1, 2, 7, 8, 9, 100, 127, 128, 255, 256, 511, 512] {
+        let x: Vec<f64> = (0..len).map(|_| unit()).collect();
+        let y: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+        let norm = (portable.quantise_f64.square_norm)(&x);
+        let exact: f64 = x.iter().map(|x| x * x).sum();
+        assert!((norm / exact - 1.0).abs() < 1e-14);
+        assert_eq!((double.square_norm)(&x).to_bits(), norm.to_bits(), "{isa}");
+        let norm = (portable.quantise_f32.square_norm)(&y);
+        assert_eq!((single.square_norm)(&y).to_bits(), norm.to_bits(), "{isa}");
+        for factor in [0.25, 1.0, 175.0, 351.0, 65_534.0] {
+            let [mut a, mut b] = [vec![7; len], vec![8; len]];
+            (double.scale_round)(&mut a, &x, factor);
+            (single.scale_round)(&mut b, &y, factor);
+            for i in 0..len {
+                let want = (x[i] * factor).round_ties_even();
+                assert_eq!(f64::from(a[i]), want, "{isa} {} {factor}", x[i]);
+                let want = (f64::from(y[i]) * factor).round_ties_even();
+                assert_eq!(f64::from(b[i]), want, "{isa} {} {factor}", y[i]);
+            }
+        }
+        let halves = [0.5, 1.5, -0.5, -1.5, 2.5, 32_767.0, -32_767.0, 0.0, -0.0, 0.499_999_999];
+        let mut out = [9; 10];
+        (double.scale_round)(&mut out, &halves, 1.0);
+        assert_eq!(out, [0, 2, 0, -2, 2, 32_767, -32_767, 0, 0, 0], "{isa}");
     }
 }
 

@@ -1,23 +1,39 @@
 //! From an embedding to small integers whose inner products cannot wrap.
 
-use super::layout::{Layout, MAX_NORM};
+use super::layout::{Layout, MAX_DIMS, MAX_NORM};
 use crate::error::Error;
+use crate::kernel::Kernels;
+use crate::kernel::contract::Quantise;
+use zeroize::Zeroize;
 
-/// A component of an embedding.
-pub trait Quantisable: Copy {
+/// A component of an embedding: `f32` or `f64`.
+pub trait Quantisable: Copy + 'static {
     /// Its value as a double.
     fn to_f64(self) -> f64;
+
+    /// The kernels for this type.
+    fn kernels(k: &Kernels) -> &Quantise<Self>;
 }
 
 impl Quantisable for f32 {
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self)
+    }
+
+    fn kernels(k: &Kernels) -> &Quantise<Self> {
+        &k.quantise_f32
     }
 }
 
 impl Quantisable for f64 {
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         self
+    }
+
+    fn kernels(k: &Kernels) -> &Quantise<Self> {
+        &k.quantise_f64
     }
 }
 
@@ -50,6 +66,7 @@ impl Layout {
 /// [`Error::Length`] if `out` is not exactly that long, [`Error::NotFinite`] for a NaN or infinity,
 /// [`Error::ZeroVector`] where all components are zero. `out` is unchanged then.
 pub fn quantise<F: Quantisable>(
+    k: &Kernels,
     layout: Layout,
     vector: &[F],
     out: &mut [i16],
@@ -60,66 +77,46 @@ pub fn quantise<F: Quantisable>(
     if out.len() != layout.dims() {
         return Err(Error::Length);
     }
-    let mut norm = square_norm(vector, 1.0);
-    let mut unit = 1.0;
-    // Out of the ordinary: not finite, zero, or squares that over- or underflow.
-    if !(1e-200..1e200).contains(&norm) {
-        let mut largest = 0f64;
-        for (i, x) in vector.iter().enumerate() {
-            let x = x.to_f64();
-            if !x.is_finite() {
-                return Err(Error::NotFinite(i as u16));
-            }
-            largest = largest.max(x.abs());
-        }
-        if largest == 0.0 {
-            return Err(Error::ZeroVector);
-        }
-        unit = largest;
-        norm = square_norm(vector, unit);
-    }
-    let factor = f64::from(layout.scale()) / libm::sqrt(norm);
     let (filled, padding) = out.split_at_mut_checked(vector.len()).ok_or(Error::Length)?;
-    if unit == 1.0 {
-        for (out, x) in filled.iter_mut().zip(vector) {
-            *out = round(x.to_f64() * factor);
-        }
+    let scale = f64::from(layout.scale());
+    let kernels = F::kernels(k);
+    let norm = (kernels.square_norm)(vector);
+    if (1e-200..1e200).contains(&norm) {
+        (kernels.scale_round)(filled, vector, scale / libm::sqrt(norm));
     } else {
-        for (out, x) in filled.iter_mut().zip(vector) {
-            *out = round(x.to_f64() / unit * factor);
-        }
+        extreme(k, scale, vector, filled)?;
     }
     padding.fill(0);
     Ok(())
 }
 
-/// The sum of (x / unit)^2, in eight partial sums: the same on every processor, and vectors do it.
-fn square_norm<F: Quantisable>(vector: &[F], unit: f64) -> f64 {
-    let mut sums = [0f64; 8];
-    let (eights, rest) = vector.as_chunks::<8>();
-    if unit == 1.0 {
-        for x in eights {
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum += x.to_f64() * x.to_f64();
-            }
+/// What is not finite, zero, or so large or small that squares overflow or vanish: divided by the
+/// largest component first.
+#[cold]
+fn extreme<F: Quantisable>(
+    k: &Kernels,
+    scale: f64,
+    vector: &[F],
+    out: &mut [i16],
+) -> Result<(), Error> {
+    let mut largest = 0f64;
+    for (i, x) in vector.iter().enumerate() {
+        let x = x.to_f64();
+        if !x.is_finite() {
+            return Err(Error::NotFinite(i as u16));
         }
-    } else {
-        for x in eights {
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum += (x.to_f64() / unit) * (x.to_f64() / unit);
-            }
-        }
+        largest = largest.max(x.abs());
     }
-    for (sum, x) in sums.iter_mut().zip(rest) {
-        *sum += (x.to_f64() / unit) * (x.to_f64() / unit);
+    if largest == 0.0 {
+        return Err(Error::ZeroVector);
     }
-    sums.iter().sum()
-}
-
-/// The nearest integer of |x| < 2^15, ties to even: below 2^52 a double's last bit counts halves no
-/// more.
-#[inline(always)]
-const fn round(x: f64) -> i16 {
-    const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
-    (x + SHIFT).to_bits() as i16
+    let mut unit = [0f64; MAX_DIMS];
+    let unit = unit.get_mut(..vector.len()).ok_or(Error::Dimension)?;
+    for (unit, x) in unit.iter_mut().zip(vector) {
+        *unit = x.to_f64() / largest;
+    }
+    let kernels = f64::kernels(k);
+    (kernels.scale_round)(out, unit, scale / libm::sqrt((kernels.square_norm)(unit)));
+    unit.zeroize();
+    Ok(())
 }

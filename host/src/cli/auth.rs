@@ -16,6 +16,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use symbolon_core::attest::Receipt;
 use symbolon_core::bfv::{Q54, Q81};
+use symbolon_core::cap::Scalar;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold, quantise};
 use zeroize::Zeroizing;
 
@@ -225,7 +227,7 @@ pub fn clear_decision(
     attempt: &Attempt<'_>,
 ) -> Option<bool> {
     let mut probe = Zeroizing::new(vec![0i16; layout.dims()]);
-    quantise(layout, attempt.probe, &mut probe).ok()?;
+    quantise(Kernels::scalar(Scalar), layout, attempt.probe, &mut probe).ok()?;
     let template = &gallery.get(attempt.claim)?.template;
     let score: i32 =
         probe.iter().zip(template.iter()).map(|(&p, &t)| i32::from(p) * i32::from(t)).sum();

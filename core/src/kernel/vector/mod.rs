@@ -50,6 +50,7 @@ pub(super) mod ntt;
 pub(super) mod pack;
 pub(super) mod plain;
 pub(super) mod pointwise;
+pub(super) mod quantise;
 pub(super) mod sample;
 
 use super::lanes::Lanes;
