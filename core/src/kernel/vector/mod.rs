@@ -5,6 +5,20 @@
 //! which would copy them through memory.
 #![allow(clippy::needless_range_loop)]
 
+/// The body for I = 0 .. 15, each written out: a loop that the compiler leaves a loop would keep its
+/// registers in memory.
+macro_rules! sixteen {
+    ($i:ident => $body:expr) => {
+        sixteen!($i => $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($i:ident => $body:expr; $($n:literal)*) => {
+        $({
+            const $i: usize = $n;
+            $body
+        })*
+    };
+}
+
 /// `distance_8!(m args)` is `m!(args; a b t, ..)` over the butterflies (a, b) of four layers on 16
 /// vectors that are 8 apart, t being the number of their twiddle factor; likewise 4, 2 and 1.
 macro_rules! distance_8 {

@@ -278,14 +278,12 @@ impl<V: Lanes> End<'_, V> {
         unsafe {
             forward_four(&mut v, Rows::new(&self.table.tail, self.group, run), self.q);
             if let Some((a, b)) = self.factors {
-                for (i, v) in v.iter_mut().enumerate() {
-                    let (a, b) = (V::load(a.add(16 * i + run)), V::load(b.add(16 * i + run)));
-                    *v = v.add(a.montgomery(b, self.q, self.inverse));
-                }
+                sixteen!(I => {
+                    let (a, b) = (V::load(a.add(16 * I + run)), V::load(b.add(16 * I + run)));
+                    v[I] = v[I].add(a.montgomery(b, self.q, self.inverse));
+                });
             }
-            for v in &mut v {
-                *v = lift(centre(*v, self.q), self.q);
-            }
+            sixteen!(I => v[I] = lift(centre(v[I], self.q), self.q));
             store(v, self.x.add(run), 16);
         }
     }
