@@ -9,12 +9,18 @@ use symbolon_core::cap::Scalar;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::Folded;
 use symbolon_core::wire::Wire;
+use symbolon_platform::cpu;
 
 const HEADER: usize = 8;
 
 /// `value` may hold an earlier object, of which nothing may remain.
 fn check<T: Wire>(value: &mut T, bytes: &[u8]) {
-    let k = Kernels::scalar(Scalar);
+    for capability in cpu::available() {
+        check_on(Kernels::select(capability), value, bytes);
+    }
+}
+
+fn check_on<T: Wire>(k: &Kernels, value: &mut T, bytes: &[u8]) {
     let decoded = value.decode(k, bytes);
     let mut encoded = vec![0; T::SIZE];
     value.encode(k, &mut encoded).expect("the buffer has the size");
