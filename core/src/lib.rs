@@ -8,6 +8,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`cap`] | what the processor can do, as values |
+//! | [`ct`] | what may be known of secrets, for the check of constant time |
 //! | [`zq`], [`zt`] | arithmetic modulo one 27-bit prime, and modulo t = 65537 |
 //! | [`ntt`] | the transform's size and tables |
 //! | [`kernel`] | every inner loop, for each kind of processor, behind one contract |
@@ -24,6 +25,7 @@
 pub mod attest;
 pub mod bfv;
 pub mod cap;
+pub mod ct;
 pub mod error;
 pub mod kernel;
 pub mod matching;

@@ -8,6 +8,7 @@
 //! Rejections depend only on bytes that are thrown away; accepted samples are made without branches.
 
 use crate::attest::{Domain, hash};
+use crate::ct;
 use crate::kernel::Kernels;
 use crate::kernel::contract::{Chunk, KEPT_SLACK, SAMPLES};
 use crate::ntt::N;
@@ -178,7 +179,8 @@ pub(crate) fn uniform_signed(words: &mut Words<'_>, bound: i64, out: &mut [i64])
         *slot = loop {
             let low = u64::from(words.next());
             let x = (u64::from(words.next()) << 32 | low) & mask;
-            if x < width {
+            // Public: only that two words were thrown away.
+            if ct::public(x < width) {
                 break x as i64 - bound;
             }
         };

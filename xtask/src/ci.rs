@@ -3,7 +3,7 @@
 use std::env;
 
 use crate::report::Report;
-use crate::{clippy, cross, deny, doc, fmt, fuzz, stack, test, tidy, vectors};
+use crate::{clippy, cross, ct, deny, doc, fmt, fuzz, stack, test, tidy, vectors};
 
 /// Run every check, and end with a table of the results.
 ///
@@ -12,7 +12,7 @@ use crate::{clippy, cross, deny, doc, fmt, fuzz, stack, test, tidy, vectors};
 /// it counts as an error, because .ci/run has installed everything.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Leave out deny, cross and fuzz.
+    /// Leave out deny, cross, ct and fuzz.
     #[arg(long)]
     quick: bool,
 }
@@ -32,6 +32,7 @@ pub fn run(report: &mut Report, args: &Args) {
     tidy::run(report);
     if !args.quick {
         cross::run(report, &cross::Args::default());
+        ct::run(report, &ct::Args {});
     }
     stack::run(report);
     if !args.quick {

@@ -3,7 +3,7 @@
 use crate::cargo::{cargo, run as run_command};
 use crate::report::Report;
 
-const CORE_FEATURES: [&str; 2] = ["defmt", "hazmat"];
+const CORE_FEATURES: [&str; 3] = ["defmt", "hazmat", "valgrind"];
 
 /// Lints the workspace, then core on its own: alone, and with each feature.
 pub fn run(report: &mut Report) {

@@ -33,7 +33,8 @@ const BARE_METAL: [&str; 5] = [
     "thumbv6m-none-eabi",
 ];
 const WITH_DEFMT: &str = "thumbv8m.main-none-eabi";
-const LINUX_ARM: &str = "aarch64-unknown-linux-gnu";
+/// 64-bit Arm with Linux.
+pub const LINUX_ARM: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 const EMULATOR: &str = "qemu-aarch64-static";
 const ARM_ROOT: &str = "/usr/aarch64-linux-gnu";
@@ -69,7 +70,8 @@ fn build(target: &str, features: &[&str]) -> Result<()> {
     run_command(command.args(["--target", target]).args(features))
 }
 
-fn test() -> Result<()> {
+/// Cargo, set up to link and run programs for [`LINUX_ARM`]; the target remains to be named.
+pub fn linux_arm() -> Result<Command> {
     let toolchain = Toolchain::with(LINUX_ARM)?;
     emulation()?;
     // The path comes first: with another libc of this architecture installed, the loader of one and
@@ -78,6 +80,11 @@ fn test() -> Result<()> {
     let mut command = toolchain.cargo()?;
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER);
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+    Ok(command)
+}
+
+fn test() -> Result<()> {
+    let mut command = linux_arm()?;
     run_command(command.args(["test", "--release", "-p", "symbolon-core", "--target", LINUX_ARM]))
 }
 

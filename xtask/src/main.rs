@@ -6,6 +6,7 @@ mod cargo;
 mod ci;
 mod clippy;
 mod cross;
+mod ct;
 mod deny;
 mod doc;
 mod fmt;
@@ -46,7 +47,7 @@ enum Task {
     /// Lint: clippy over everything, then over core alone with each of its features.
     ///
     /// Cargo unites features across a workspace, so a workspace build never sees core the way a
-    /// firmware build does. Hence the extra runs with no features, `defmt` and `hazmat`.
+    /// firmware build does. Hence the extra runs with no features, and with each of them.
     Clippy,
     /// Run the workspace's tests: `cargo test --workspace`, which uses the processor's fastest kernels,
     /// then those of the whole scheme on portable and on AVX2 kernels.
@@ -68,6 +69,7 @@ enum Task {
     /// plain text hygiene. Prints `file:line: rule: what to do`. The rules are in xtask/src/tidy/.
     Tidy,
     Cross(cross::Args),
+    Ct(ct::Args),
     /// Measure the stack that core's entry points use, in a release build.
     ///
     /// An enclave's stack is small. The measurements and their limits are in core/tests/stack.rs.
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Task::Deny => deny::run(&mut report),
         Task::Tidy => tidy::run(&mut report),
         Task::Cross(args) => cross::run(&mut report, &args),
+        Task::Ct(args) => ct::run(&mut report, &args),
         Task::Stack => stack::run(&mut report),
         Task::Fuzz(args) => fuzz::run(&mut report, &args),
         Task::Vectors(args) => vectors::run(&mut report, &args),

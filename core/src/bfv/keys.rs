@@ -1,6 +1,7 @@
 //! Keys. Everything is derived from one 32-byte seed, which is what a custodian stores.
 
 use crate::attest::{Domain, hash};
+use crate::ct;
 use crate::kernel::Kernels;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
@@ -64,7 +65,8 @@ impl<const L: usize> SecretKey<L> {
         let s = retag::<L, Mont, Coeff>(&mut self.s);
         loop {
             sample::ternary(k, &mut stream, s);
-            if norm(s) <= MAX_SECRET_NORM {
+            // Public: which of the tries was the first to keep the bound, which is thrown away else.
+            if ct::public(norm(s) <= MAX_SECRET_NORM) {
                 break;
             }
         }
@@ -82,13 +84,15 @@ pub fn generate<const L: usize>(
     scratch: &mut Poly<L, Coeff>,
 ) {
     secret.derive(k, seed);
-    public.seed = hash(PUBLIC_SEED, &[seed]);
+    // Public: a hash of a uniform seed hides it.
+    public.seed = ct::public(hash(PUBLIC_SEED, &[seed]));
     public.expand(k);
 
     let mut stream = Stream::derive(ERROR, seed);
     loop {
         sample::noise(k, &mut stream, scratch);
-        if norm(scratch) <= MAX_ERROR_NORM {
+        // Public: as for s.
+        if ct::public(norm(scratch) <= MAX_ERROR_NORM) {
             break;
         }
     }

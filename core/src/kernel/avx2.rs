@@ -1,6 +1,7 @@
 //! AVX2.
 
 use super::lanes::Lanes;
+use crate::ct;
 use core::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -54,7 +55,8 @@ impl Lanes for Ymm {
     unsafe fn store_kept(self, keep: Self, to: *mut u32) -> usize {
         // SAFETY: the caller's promise; the table has a row for each mask of eight lanes.
         unsafe {
-            let keep = _mm256_movemask_ps(_mm256_castsi256_ps(keep.0)) as usize;
+            // Public: which lanes are thrown away, on which no kept one depends.
+            let keep = ct::public(_mm256_movemask_ps(_mm256_castsi256_ps(keep.0)) as usize);
             let row = KEPT.get_unchecked(keep & 0xff);
             let order = _mm256_cvtepu8_epi32(_mm_loadl_epi64(row.as_ptr().cast()));
             Self(_mm256_permutevar8x32_epi32(self.0, order)).store(to);

@@ -1,6 +1,7 @@
 //! AVX-512: F, DQ, BW, VL, VBMI, VBMI2, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and after).
 
 use super::lanes::Lanes;
+use crate::ct;
 use core::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -34,7 +35,8 @@ impl Lanes for Zmm {
     unsafe fn store_kept(self, keep: Self, to: *mut u32) -> usize {
         // SAFETY: the caller's promise. Compressed in a register, as compressed stores are slow.
         unsafe {
-            let keep = _mm512_movepi32_mask(keep.0);
+            // Public: which lanes are thrown away, on which no kept one depends.
+            let keep = ct::public(_mm512_movepi32_mask(keep.0));
             Self(_mm512_maskz_compress_epi32(keep, self.0)).store(to);
             keep.count_ones() as usize
         }

@@ -4,6 +4,7 @@ use super::contract::{
     CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL, PACKED,
     Quantise, ROUND_BITS, Rounding, SAMPLES, WORD_BITS,
 };
+use crate::ct;
 use crate::matching::Quantisable;
 use crate::ntt::N;
 use crate::ntt::plan::{PLAIN, Plan};
@@ -493,7 +494,8 @@ fn ternary(out: &mut [u32], chunk: &Chunk) -> usize {
                 if let Some(slot) = out.get_mut(kept) {
                     *slot = residue.wrapping_sub(1);
                 }
-                kept += usize::from(b != 255);
+                // Public: only that a byte was thrown away, which no other sample depends on.
+                kept += usize::from(ct::public(b != 255));
             }
         }
     }
@@ -507,7 +509,8 @@ fn uniform(out: &mut [u32], chunk: &Chunk, plan: &Plan) -> usize {
         if let Some(slot) = out.get_mut(kept) {
             *slot = x;
         }
-        kept += usize::from(x < plan.prime.q());
+        // Public: only that a word was thrown away.
+        kept += usize::from(ct::public(x < plan.prime.q()));
     }
     kept
 }

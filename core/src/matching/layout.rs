@@ -1,6 +1,7 @@
 //! Who sits where: users in blocks of a plaintext.
 
 use crate::bfv::Plaintext;
+use crate::ct;
 use crate::error::Error;
 use crate::kernel::Kernels;
 use crate::ntt::{LOG_N, N};
@@ -110,7 +111,8 @@ impl Layout {
             let norm = vector
                 .iter()
                 .fold(0i32, |norm, &x| norm.wrapping_add(i32::from(x).wrapping_mul(i32::from(x))));
-            if bits > 255 || norm as u32 > MAX_NORM {
+            // Public: whether the input is valid, which the caller is told.
+            if ct::public((bits > 255) | (norm as u32 > MAX_NORM)) {
                 return Err(Error::Range);
             }
             let canonical = |x: i16| (i32::from(x) + (T as i32 & (i32::from(x) >> 31))) as u32;

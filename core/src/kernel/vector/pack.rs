@@ -116,5 +116,5 @@ pub(crate) fn unpack<V: Lanes>(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan
     let mut lanes = [0u32; 16];
     // SAFETY: at most 16 lanes.
     unsafe { good.store(lanes.as_mut_ptr()) };
-    lanes.iter().take(V::LANES).all(|&lane| lane == u32::MAX)
+    lanes.iter().take(V::LANES).fold(u32::MAX, |all, lane| all & lane) == u32::MAX
 }

@@ -1,6 +1,9 @@
 //! Embeddings to integers. The portable code, whose partial sums fix the order of additions, compiled
 //! with the processor's instructions.
 
+// The type parameter only makes the table's signatures alike.
+#![allow(clippy::extra_unused_type_parameters)]
+
 use super::super::scalar;
 
 macro_rules! both {
