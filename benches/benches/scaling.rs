@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use symbolon_benches::{Pipeline, kernels};
+use symbolon_benches::{Pipeline, best};
 use symbolon_core::bfv::Q54;
 use symbolon_core::kernel::Kernels;
 
@@ -36,7 +36,7 @@ fn timed(k: &'static Kernels, threads: usize, rounds: u64) -> Duration {
 
 fn scaling(c: &mut Criterion) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let best = *kernels().last().expect("scalar at least");
+    let best = best();
     let mut counts: Vec<_> = (0..).map(|i| 1 << i).take_while(|&n| n < cores).collect();
     counts.push(cores);
     for threads in counts {

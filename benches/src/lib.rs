@@ -15,7 +15,7 @@ use chacha20::ChaCha20Rng;
 use criterion::Bencher;
 use rand_core::{Rng, SeedableRng};
 use symbolon_core::bfv::{
-    Ciphertext, Plaintext, PublicKey, Q54, SecretKey, encrypt, generate, params,
+    Ciphertext, Plaintext, PublicKey, Q54, SecretKey, Zero, encrypt, generate, params,
 };
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Blind, Folded, Layout, Threshold, fold, quantise};
@@ -32,6 +32,12 @@ pub fn zero<T: Zeroable>() -> Box<T> {
 #[must_use]
 pub fn kernels() -> Vec<&'static Kernels> {
     symbolon_platform::cpu::available().into_iter().map(Kernels::select).collect()
+}
+
+/// The fastest kernels here.
+#[must_use]
+pub fn best() -> &'static Kernels {
+    Kernels::select(symbolon_platform::cpu::detect())
 }
 
 /// A generator from a fixed seed.
@@ -92,7 +98,7 @@ impl Batch {
         let strangers: Vec<Vec<f64>> = (0..layout.users()).map(|_| vector()).collect();
         let quantised = |v: &Vec<f64>| {
             let mut out = vec![0; layout.dims()];
-            quantise(layout, v, &mut out).expect("a fixed seed gives usable vectors");
+            quantise(best(), layout, v, &mut out).expect("a fixed seed gives usable vectors");
             out
         };
         let near = |(lane, (own, other)): (usize, (&Vec<f64>, &Vec<f64>))| {
@@ -131,6 +137,26 @@ impl Default for Batch {
     }
 }
 
+/// What a batch needs and a pool makes ahead.
+pub struct Ahead<const L: usize> {
+    zero: Box<Zero<L>>,
+    blind: Box<Blind<L>>,
+}
+
+impl<const L: usize> Ahead<L> {
+    /// To be prepared.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { zero: zero(), blind: zero() }
+    }
+}
+
+impl<const L: usize> Default for Ahead<L> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// All roles of `sealed-probe` with their working memory; a method is a stage. Nothing allocates.
 pub struct Pipeline<const L: usize> {
     k: &'static Kernels,
@@ -143,7 +169,7 @@ pub struct Pipeline<const L: usize> {
     scratch: Box<Poly<L, Coeff>>,
     ciphertext: Box<Ciphertext<L>>,
     templates: Box<Poly<L, Coeff>>,
-    blind: Box<Blind<L>>,
+    ahead: Ahead<L>,
 }
 
 impl<const L: usize> Pipeline<L> {
@@ -162,7 +188,7 @@ impl<const L: usize> Pipeline<L> {
             scratch: zero(),
             ciphertext: zero(),
             templates: zero(),
-            blind: zero(),
+            ahead: Ahead::new(),
             batch,
         }
     }
@@ -189,7 +215,7 @@ impl<const L: usize> Pipeline<L> {
     pub fn encode(&mut self, users: usize) {
         let layout = self.batch.layout;
         for (embedding, out) in self.batch.embeddings.iter().zip(&mut self.quantised).take(users) {
-            quantise(layout, embedding, out).expect("usable");
+            quantise(self.k, layout, embedding, out).expect("usable");
         }
         let probes = self.quantised.iter().map(Vec::as_slice).take(users);
         layout.encode_probes(self.k, probes, &mut self.plain).expect("fits");
@@ -201,12 +227,24 @@ impl<const L: usize> Pipeline<L> {
         encrypt(k, public, plain, rng, ciphertext, scratch);
     }
 
+    /// Gateway, ahead of time: an encryption of zero.
+    pub fn zero(&mut self) {
+        let Self { k, public, rng, ahead, scratch, .. } = self;
+        ahead.zero.prepare(k, public, rng, scratch);
+    }
+
+    /// Gateway: the plaintext into a ciphertext, for which it uses up the last [`Self::zero`].
+    pub fn add(&mut self) {
+        let Self { k, plain, ahead, scratch, .. } = self;
+        ahead.zero.encrypt(k, plain, scratch).expect("fresh");
+    }
+
     /// Matcher: the re-randomisation and flood of one batch.
     pub fn blind(&mut self) {
-        let Self { k, public, batch, rng, blind, scratch, .. } = self;
+        let Self { k, public, batch, rng, ahead, scratch, .. } = self;
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
-        blind.prepare(k, public, batch.layout, &seed, scratch);
+        ahead.blind.prepare(k, public, batch.layout, &seed, scratch);
     }
 
     /// Matcher: gathers the templates and encodes them.
@@ -223,7 +261,7 @@ impl<const L: usize> Pipeline<L> {
 
     /// Matcher: multiplies, re-randomises and folds, for which it uses up the last [`Self::blind`].
     pub fn fold(&mut self, templates: &Poly<L, Mont>) -> &Folded<L> {
-        fold(self.k, &self.ciphertext, templates, &mut self.blind).expect("fresh")
+        fold(self.k, &self.ciphertext, templates, &mut self.ahead.blind).expect("fresh")
     }
 
     /// What a full batch brings to the custodian, over the wire and back.
@@ -254,11 +292,40 @@ impl<const L: usize> Pipeline<L> {
         self.encode(users);
         self.encrypt();
         self.blind();
-        let Self { k, batch, plain, templates, ciphertext, blind, secret, .. } = self;
-        let vectors = batch.templates.iter().map(Vec::as_slice).take(users);
-        let factor = batch.layout.encode_templates(k, vectors, plain, templates).expect("fits");
-        let folded = fold(k, ciphertext, factor, blind).expect("fresh");
-        let lanes = u32::MAX >> (batch.layout.users() - users);
-        secret.decide(k, folded, lanes, batch.threshold).accepted
+        let Self { k, batch, plain, templates, ciphertext, ahead, secret, .. } = self;
+        finish(k, batch, users, ciphertext, &mut ahead.blind, (plain, templates), secret)
     }
+
+    /// What a pool does for one batch.
+    pub fn prepare(&mut self, ahead: &mut Ahead<L>) {
+        std::mem::swap(&mut self.ahead, ahead);
+        self.zero();
+        self.blind();
+        std::mem::swap(&mut self.ahead, ahead);
+    }
+
+    /// Probes to decisions with what was made ahead, and is used up.
+    pub fn run_pooled(&mut self, ahead: &mut Ahead<L>, users: usize) -> u32 {
+        self.encode(users);
+        let Self { k, batch, plain, scratch, templates, secret, .. } = self;
+        let ciphertext = ahead.zero.encrypt(k, plain, scratch).expect("fresh");
+        finish(k, batch, users, ciphertext, &mut ahead.blind, (plain, templates), secret)
+    }
+}
+
+/// From a ciphertext to decisions.
+fn finish<const L: usize>(
+    k: &Kernels,
+    batch: &Batch,
+    users: usize,
+    ciphertext: &Ciphertext<L>,
+    blind: &mut Blind<L>,
+    (plain, poly): (&mut Plaintext, &mut Poly<L, Coeff>),
+    secret: &SecretKey<L>,
+) -> u32 {
+    let vectors = batch.templates.iter().map(Vec::as_slice).take(users);
+    let factor = batch.layout.encode_templates(k, vectors, plain, poly).expect("fits");
+    let folded = fold(k, ciphertext, factor, blind).expect("fresh");
+    let lanes = u32::MAX >> (batch.layout.users() - users);
+    secret.decide(k, folded, lanes, batch.threshold).accepted
 }

@@ -12,6 +12,7 @@ mod table;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
@@ -19,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use crate::bench::machine::Machine;
 use crate::bench::results::{Others, Run};
 use crate::cargo::{cargo, root, run as run_command, target_dir};
-use crate::report::Report;
+use crate::report::{Report, Unmet};
 
 /// Run the benches: they check the answer, then time it, beside other people's libraries.
 ///
@@ -29,13 +30,14 @@ use crate::report::Report;
 ///
 /// Reading the table: `ratio` is the peer's time divided by ours, so 15 means we take a fifteenth.
 /// `bound` is the least time the multiplications and the issue of instructions allow on this
-/// processor, at the clock measured in the run; blank where nothing is known. Times are medians.
+/// processor, at the clock measured in the run; blank where nothing is known. Times are medians,
+/// with half the width of their 95 % interval.
 /// Figures that others took on other machines stand in a column of their own and are never divided.
 ///
 /// A quick run takes about three minutes, a full one about twelve, after the build. Close other
-/// programs first: the load is noted in the report, and a busy machine makes figures worthless.
-/// Instruction counts do not mind the load; they need valgrind and gungraun-runner, else they are
-/// skipped and the run says so. The peers need nothing but the network for their crates.
+/// programs first: what they take is noted in the report, and a busy machine makes figures
+/// worthless. Instruction counts do not mind; they need valgrind and gungraun-runner, else they are
+/// skipped and the run says so. Where the peers cannot be built, the rest runs without them.
 ///
 /// Examples: `cargo xtask bench --quick`, `cargo xtask bench --filter 'ntt|bfv/encrypt'`,
 /// `cargo xtask bench --json out.json`, `cargo xtask bench --save`.
@@ -44,7 +46,9 @@ pub struct Args {
     /// Fewer and shorter samples: rough figures, good enough for a look.
     #[arg(long)]
     quick: bool,
-    /// Write the rows here: an array of {name, isa, median_ns, peer, peer_ns, ratio}, one for each
+    /// Write the rows here.
+    ///
+    /// An array of {name, isa, median_ns, peer, peer_ns, ratio}, one for each
     /// name, instruction set and peer; peer, peer_ns and ratio are null where there is no peer.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,7 +59,7 @@ pub struct Args {
     #[arg(long)]
     no_peers: bool,
     /// Keep the result in benches/results/, to be committed, and print the table as Markdown.
-    #[arg(long, conflicts_with_all = ["quick", "filter", "no_peers"])]
+    #[arg(long, conflicts_with_all = ["quick", "filter", "no_peers", "criterion"])]
     save: bool,
     /// Run nothing: show a result that --save has written, with its Markdown table.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter", "no_peers", "save"])]
@@ -76,9 +80,17 @@ pub fn run(report: &mut Report, args: &Args) {
         return;
     }
 
+    let mut with_peers = !args.no_peers;
+    if with_peers {
+        report.step("bench: peers", || {
+            let built = run_command(benches(true).arg("--no-run"));
+            with_peers = built.is_ok();
+            built.map_err(|error| Unmet::Skip(format!("{error:#}: without them")).into())
+        });
+    }
     let mut timed = None;
     report.step("bench: times", || {
-        timed = Some(times(args)?);
+        timed = Some(times(args, with_peers)?);
         Ok(())
     });
     let Some(mut run) = timed else { return };
@@ -91,28 +103,33 @@ pub fn run(report: &mut Report, args: &Args) {
     report.step("bench: report", || show(&run, args));
 }
 
-/// Runs criterion and reads what it measured.
-fn times(args: &Args) -> Result<Run> {
-    let mut machine = Machine::describe()?;
-    if machine.load > 0.5 {
-        println!(
-            "note: load {:.1}: other programs are running, figures will be worse",
-            machine.load
-        );
-    }
-
+/// `cargo bench` of everything that criterion times.
+fn benches(with_peers: bool) -> Command {
     let mut command = cargo(["bench", "-p", "symbolon-benches"]);
     let mut targets = vec!["ntt", "bfv", "batch", "scaling"];
-    if !args.no_peers {
+    if with_peers {
         command.args(["--features", "peers"]);
         targets.extend(["rejected", "mimalloc"]);
     }
     for target in targets {
         command.args(["--bench", target]);
     }
+    command
+}
+
+/// Runs criterion and reads what it measured.
+fn times(args: &Args, with_peers: bool) -> Result<Run> {
+    run_command(benches(with_peers).arg("--no-run"))?;
+    let mut machine = Machine::describe()?;
+    if machine.is_busy() {
+        println!("note: other programs keep the processor {:.0} % busy", machine.busy * 100.0);
+        println!("note: the figures will be worse than on a quiet machine");
+    }
+
+    let mut command = benches(with_peers);
     command.arg("--").args(&args.filter);
     let [warm_up, time, samples, resamples] =
-        if args.quick { ["0.15", "0.5", "20", "1000"] } else { ["1", "3", "60", "20000"] };
+        if args.quick { ["0.1", "0.4", "20", "1000"] } else { ["0.7", "2.5", "60", "20000"] };
     command.args(["--warm-up-time", warm_up, "--measurement-time", time]);
     command.args(["--sample-size", samples, "--nresamples", resamples]);
     let start = SystemTime::now();

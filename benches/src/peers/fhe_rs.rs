@@ -15,7 +15,7 @@ use fhe_traits::{FheDecoder, FheDecrypter, FheEncoder, FheEncrypter};
 use symbolon_core::matching::quantise;
 use symbolon_core::ntt::N;
 
-use crate::Batch;
+use crate::{Batch, best};
 
 /// What is timed alone: two moduli of 27 bits as Q54 has, and one of 54, which suits its 64-bit
 /// words better.
@@ -115,7 +115,7 @@ fn decisions(fixture: &Fixture, rotations: &EvaluationKey) -> u32 {
     let batch = &fixture.batch;
     let quantised = |embedding: &Vec<f64>| {
         let mut out = vec![0; batch.layout.dims()];
-        quantise(batch.layout, embedding, &mut out).expect("usable");
+        quantise(best(), batch.layout, embedding, &mut out).expect("usable");
         out
     };
     let probes: Vec<_> = batch.embeddings.iter().map(quantised).collect();

@@ -105,8 +105,9 @@ struct Work {
 /// What each name does, for each limb.
 ///
 /// Encrypt: u, e0 + message and e1 forward; two products. Decrypt: one product, inverse. Folded: one
-/// sum. Keygen: s and e forward, a s. Re-randomisation: u and e1 forward, one product, one sum.
-/// Templates: forward. Fold: one product, one sum. Pooled: message and templates forward, fold.
+/// sum. A batch: encrypt; re-randomise with u and e1 forward, one product, one sum; templates
+/// forward; fold with one product, one sum; folded decryption. Pooled: message and templates
+/// forward, fold, folded decryption.
 const WORK: [(&str, Work); 9] = [
     ("ntt/forward", Work { forward: 1.0, inverse: 0.0, products: 0.0, sums: 0.0 }),
     ("ntt/inverse", Work { forward: 0.0, inverse: 1.0, products: 0.0, sums: 0.0 }),

@@ -10,51 +10,64 @@ const RIGHT: f64 = WIDTH - 130.0;
 const BAR: f64 = 22.0;
 const ROW: f64 = 32.0;
 
+/// The stages of a batch in order: with fresh randomness, and what is left of it with encryptions of
+/// zero made ahead.
+const FRESH: [&str; 6] = ["encode", "encrypt", "blind", "templates", "fold", "decide"];
+const POOLED: [&str; 5] = ["encode", "add", "templates", "fold", "decide"];
+
 /// Where a batch's time goes: a bar an instruction set, in microseconds or in shares of its sum.
 pub fn stages(run: &Run, shares: bool) -> String {
-    let names: Vec<_> = run.names().into_iter().filter(|name| is_stage(name)).collect();
-    let bar = |isa: &'static str| {
-        let stages: Vec<_> = names.iter().filter_map(|n| Some((*n, run.median(n, isa)?))).collect();
-        (isa, stages.iter().map(|(_, ns)| ns).sum::<f64>(), stages)
+    let bar = |isa: &'static str, names: &[&'static str], note: &str| {
+        let time = |name: &&'static str| Some((*name, run.median(&format!("stage/{name}"), isa)?));
+        let stages: Vec<_> = names.iter().filter_map(time).collect();
+        let sum = stages.iter().map(|(_, ns)| ns).sum::<f64>();
+        (stages.len() == names.len()).then(|| (format!("{isa}{note}"), sum, stages))
     };
-    let bars: Vec<_> = ISAS.into_iter().map(bar).filter(|(_, sum, _)| *sum > 0.0).collect();
-    let longest = bars.iter().map(|(_, sum, _)| *sum).fold(0.0, f64::max);
+    let kinds: [(&[_], _); 2] = [(&FRESH, ""), (&POOLED, ", pooled")];
+    let bars = kinds.iter().flat_map(|(names, note)| ISAS.map(|isa| bar(isa, names, note)));
+    let bars: Vec<_> = bars.flatten().collect();
     if bars.is_empty() {
         return String::new();
     }
+    let longest = bars.iter().map(|(_, sum, _)| *sum).fold(0.0, f64::max);
+    let mut legend: Vec<&str> = Vec::new();
+    for (name, _) in bars.iter().flat_map(|(_, _, stages)| stages) {
+        if !legend.contains(name) {
+            legend.push(name);
+        }
+    }
 
     let mut svg = Svg::new(WIDTH, 40.0 + ROW * bars.len() as f64);
-    for (at, name) in names.iter().enumerate() {
-        let x = LEFT + at as f64 * (RIGHT + 80.0 - LEFT) / names.len() as f64;
+    for (at, name) in legend.iter().enumerate() {
+        let x = LEFT + 110.0 * at as f64;
         svg.rect((x, 8.0), (12.0, 12.0), &class(at), name);
-        svg.text((x + 17.0, 14.0), Anchor::Start, "small", short(name));
+        svg.text((x + 17.0, 14.0), Anchor::Start, "small", name);
     }
-    for (row, (isa, sum, stages)) in bars.iter().enumerate() {
+    for (row, (label, sum, stages)) in bars.iter().enumerate() {
         let y = 36.0 + ROW * row as f64;
         let scale = (RIGHT - LEFT) / if shares { *sum } else { longest };
         let mut x = LEFT;
         for (name, ns) in stages {
-            let at = names.iter().position(|known| known == name).unwrap_or(0);
-            let hint = format!("{isa}, {}: {} ({:.0} %)", short(name), time(*ns), ns / sum * 100.0);
+            let at = legend.iter().position(|known| known == name).unwrap_or(0);
+            let percent = format!("{:.0} %", ns / sum * 100.0);
+            let hint = format!("{label}, {name}: {} ({percent})", time(*ns));
             svg.rect((x, y), (ns * scale, BAR), &class(at), &hint);
-            let label = if shares { format!("{:.0} %", ns / sum * 100.0) } else { time(*ns) };
-            if ns * scale > 8.0 * label.len() as f64 {
-                svg.text((x + ns * scale / 2.0, y + BAR / 2.0), Anchor::Middle, "on", label);
+            let inside = if shares { percent } else { time(*ns) };
+            if ns * scale > 8.0 * inside.len() as f64 {
+                svg.text((x + ns * scale / 2.0, y + BAR / 2.0), Anchor::Middle, "on", inside);
             }
             x += ns * scale;
         }
-        svg.text((LEFT - 10.0, y + BAR / 2.0), Anchor::End, "", isa);
+        svg.text((LEFT - 10.0, y + BAR / 2.0), Anchor::End, "", label);
         svg.text((x + 8.0, y + BAR / 2.0), Anchor::Start, "strong", time(*sum));
     }
     svg.finish("Time of a batch by stage, for each instruction set")
 }
 
-fn is_stage(name: &str) -> bool {
-    name.starts_with("stage/") && !name.ends_with("/Q81")
-}
-
-fn short(name: &str) -> &str {
-    name.strip_prefix("stage/").unwrap_or(name)
+/// 1, 2 and 5 of every power of ten between two values.
+fn ticks(low: f64, high: f64) -> impl Iterator<Item = f64> {
+    let all = (-3..10).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)));
+    all.filter(move |tick| (low..=high).contains(tick))
 }
 
 fn class(at: usize) -> String {
@@ -76,18 +89,13 @@ pub fn ratios(run: &Run) -> String {
         .collect();
     let all = || rows.iter().flatten().filter_map(|row| row.ratio);
     let Some(most) = all().max_by(f64::total_cmp) else { return String::new() };
-    let least = all().fold(1.0, f64::min);
-    let ticks: Vec<f64> = (-3..5)
-        .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
-        .filter(|tick| (least / 2.5..=most * 2.5).contains(tick))
-        .collect();
-    let (low, high) = (least.min(1.0) / 1.1, most * 1.1);
+    let (low, high) = (all().fold(1.0, f64::min) / 1.1, most.max(1.0) * 1.1);
     let x = |value: f64| LEFT + (RIGHT - LEFT) * (value / low).ln() / (high / low).ln();
 
     let lines: usize = rows.iter().map(|rows| rows.len()).sum();
     let height = 30.0 + 18.0 * lines as f64 + 30.0 * rows.len() as f64;
     let mut svg = Svg::new(WIDTH, height);
-    for tick in ticks.into_iter().filter(|tick| (low..=high).contains(tick)) {
+    for tick in ticks(low, high) {
         let class = if tick == 1.0 { "axis" } else { "grid" };
         svg.line(&[(x(tick), 20.0), (x(tick), height - 6.0)], class);
         svg.text((x(tick), 10.0), Anchor::Middle, "small", format!("{tick}x"));
@@ -150,8 +158,7 @@ impl Lines<'_> {
         let y = |v: f64| bottom - (bottom - top) * (v / least).ln() / (most / least).ln();
 
         let mut svg = Svg::new(WIDTH, height);
-        let decades = (-3..9).flat_map(|power| [1.0, 2.0, 5.0].map(|d| d * 10f64.powi(power)));
-        for tick in decades.filter(|tick| (least..=most).contains(tick)) {
+        for tick in ticks(least, most) {
             svg.line(&[(left, y(tick)), (RIGHT, y(tick))], "grid");
             svg.text((left - 8.0, y(tick)), Anchor::End, "small", (self.label)(tick));
         }
@@ -247,15 +254,30 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_its_time() {
-        let run = run(&[("stage/encrypt", "avx2", 3e4), ("stage/fold", "avx2", 1e4)]);
-        let drawn = stages(&run, false);
-        let width = RIGHT - LEFT;
-        assert!(drawn.contains(&format!("width=\"{:.1}\"", width * 0.75)), "{drawn}");
-        assert!(drawn.contains(&format!("width=\"{:.1}\"", width * 0.25)), "{drawn}");
-        assert!(
-            drawn.contains(">40.0 us<") && drawn.contains("encrypt: 30.0 us (75 %)"),
-            "{drawn}"
-        );
+        let of = |name, ns| (name, "avx2", ns);
+        let mut measures = vec![
+            of("stage/encode", 1e4),
+            of("stage/add", 2e4),
+            of("stage/templates", 1e4),
+            of("stage/fold", 5e3),
+            of("stage/decide", 5e3),
+        ];
+        let width = |share: f64| format!("width=\"{:.1}\"", (RIGHT - LEFT) * share);
+        let drawn = stages(&run(&measures), false);
+        assert!(drawn.contains(&width(0.4)) && drawn.contains(">50.0 us<"), "{drawn}");
+        assert!(drawn.contains("avx2, pooled, add: 20.0 us (40 %)"), "{drawn}");
+        assert!(!drawn.contains("encrypt"), "{drawn}");
+
+        measures.extend([of("stage/encrypt", 3e4), of("stage/blind", 4e4)]);
+        let drawn = stages(&run(&measures), false);
+        assert!(drawn.contains(&width(0.3)) && drawn.contains(">100 us<"), "{drawn}");
+        let drawn = stages(&run(&measures), true);
+        assert!(drawn.contains(&width(0.4)) && drawn.contains(">40 %<"), "{drawn}");
+    }
+
+    #[test]
+    fn axes_are_marked_at_round_numbers() {
+        assert_eq!(ticks(0.4, 11.0).collect::<Vec<_>>(), [0.5, 1.0, 2.0, 5.0, 10.0]);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -28,8 +29,8 @@ pub struct Machine {
     pub memory_gib: f64,
     /// Of one busy core, measured at the run. 0 if it was not.
     pub clock_ghz: f64,
-    /// Of the last minute when the run began.
-    pub load: f64,
+    /// The share of all processors' time that others took in the second before the run.
+    pub busy: f64,
     /// Operating system and architecture.
     pub system: String,
     /// What compiled it.
@@ -53,7 +54,10 @@ impl Machine {
         let fields = fields(&proc("cpuinfo"));
         let memory = self::fields(&proc("meminfo"));
         let kib = memory.get("MemTotal").and_then(|text| text.split(' ').next()?.parse().ok());
-        let load = proc("loadavg").split(' ').next().and_then(|text| text.parse().ok());
+        let before = ticks(&proc("stat"));
+        thread::sleep(Duration::from_secs(1));
+        let after = ticks(&proc("stat"));
+        let busy = before.zip(after).map(|(a, b)| (b.0 - a.0) as f64 / (b.1 - a.1).max(1) as f64);
         let mut machine = Self {
             cpu: fields.get("model name").cloned().unwrap_or_default(),
             id: id(&fields),
@@ -61,15 +65,18 @@ impl Machine {
             cores: thread::available_parallelism().map_or(1, usize::from),
             memory_gib: kib.unwrap_or(0.0) / 1_048_576.0,
             clock_ghz: 0.0,
-            load: load.unwrap_or(0.0),
+            busy: busy.unwrap_or(0.0),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            compiler: output(Command::new("rustc").arg("--version").current_dir(root()))?
-                .trim()
-                .to_owned(),
+            compiler: compiler()?,
             commit: commit + if changed { "+" } else { "" },
         };
         machine.measure_clock();
         Ok(machine)
+    }
+
+    /// Whether others took so much that the figures suffer.
+    pub fn is_busy(&self) -> bool {
+        self.busy > 0.05
     }
 
     /// Measures the clock; the fastest so far stays.
@@ -90,17 +97,25 @@ impl Machine {
     pub fn line(&self) -> String {
         let place = if self.is_virtual { "virtual machine" } else { "bare metal" };
         format!(
-            "{} ({}), {} cores at {:.2} GHz, {:.0} GiB, {place}, load {:.1}, {}, {}",
+            "{} ({}), {} cores at {:.2} GHz, {:.0} GiB, {place}, {:.0} % busy with other programs, {}, {}",
             self.name(),
             self.id,
             self.cores,
             self.clock_ghz,
             self.memory_gib,
-            self.load,
+            self.busy * 100.0,
             self.system,
             self.compiler
         )
     }
+}
+
+/// The compiler beside the cargo that runs this, not another that comes first in PATH.
+fn compiler() -> Result<String> {
+    let beside = std::env::var_os("CARGO").map(|cargo| Path::new(&cargo).with_file_name("rustc"));
+    let rustc = beside.filter(|rustc| rustc.exists()).unwrap_or_else(|| "rustc".into());
+    let version = output(Command::new(rustc).arg("--version").current_dir(root()))?;
+    Ok(version.trim().to_owned())
 }
 
 /// `name: value` lines; of a name that comes more than once, the first.
@@ -110,6 +125,16 @@ fn fields(text: &str) -> HashMap<String, String> {
         fields.entry(name.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
     }
     fields
+}
+
+/// From /proc/stat: ticks of all processors not idle, and all ticks. What a hypervisor gave to others
+/// counts as not idle.
+fn ticks(stat: &str) -> Option<(u64, u64)> {
+    let numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    // user, nice, system, idle, waiting, two kinds of interrupts, stolen; guests are in the first two.
+    let ticks: Vec<u64> = numbers.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
+    let all = ticks.iter().sum::<u64>();
+    Some((all - ticks.get(3)? - ticks.get(4)?, all))
 }
 
 fn id(fields: &HashMap<String, String>) -> String {
@@ -172,6 +197,14 @@ mod tests {
         assert_eq!(id(&fields(x86)), "AuthenticAMD 26.2");
         let arm = "CPU implementer\t: 0x41\nCPU part\t: 0xd4f\n";
         assert_eq!(id(&fields(arm)), "0x41 0xd4f");
+    }
+
+    #[test]
+    fn waiting_is_not_work() {
+        let stat = "cpu  10 1 5 100 20 2 3 4 9 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(ticks(stat), Some((25, 145)));
+        assert_eq!(ticks(""), None);
+        assert_eq!(ticks("cpu  1 2 x"), None);
     }
 
     #[test]

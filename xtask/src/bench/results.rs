@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::instructions::Count;
 use super::machine::Machine;
 
-/// What ours is told from a peer's by; in the order of the tables.
+/// Our instruction sets, in the order of the tables; whoever else did something is a peer.
 pub const ISAS: [&str; 4] = ["scalar", "neon", "avx2", "avx512"];
 
 /// The order of the tables; names that are not here follow, sorted.
@@ -63,6 +63,11 @@ pub struct Measure {
 }
 
 impl Measure {
+    /// Half the width of the median's interval, as a share of the median.
+    pub fn spread(&self) -> f64 {
+        (self.high_ns - self.low_ns) / 2.0 / self.median_ns
+    }
+
     /// Whether it is ours.
     pub fn is_ours(&self) -> bool {
         ISAS.contains(&self.by.as_str())

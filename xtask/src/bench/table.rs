@@ -1,12 +1,24 @@
 //! Tables as text: for the terminal and for the README.
 
 use super::bound;
-use super::machine::Machine;
 use super::results::{ISAS, Others, Row, Run};
 
 /// The head of the main table.
-pub const HEAD: [&str; 9] =
-    ["name", "isa", "ours", "peer", "peer's time", "ratio", "bound", "% of bound", "elsewhere"];
+pub const HEAD: [&str; 10] = [
+    "name",
+    "isa",
+    "ours",
+    "±",
+    "peer",
+    "peer's time",
+    "ratio",
+    "bound",
+    "% of bound",
+    "elsewhere",
+];
+
+/// Its columns that hold numbers.
+pub const NUMBERS: [usize; 6] = [2, 3, 5, 6, 7, 8];
 
 /// A line of the main table, as text.
 pub type Line = [String; HEAD.len()];
@@ -24,7 +36,7 @@ pub fn main(run: &Run, others: &Others) -> Vec<Vec<Line>> {
 
 /// One name's lines. Figures from elsewhere go down the last column, beside nothing in particular.
 fn group(run: &Run, others: &Others, name: &str) -> Vec<Line> {
-    let mut lines: Vec<_> = run.rows_of(name).iter().map(|row| line(row, &run.machine)).collect();
+    let mut lines: Vec<_> = run.rows_of(name).iter().map(|row| line(row, run)).collect();
     if lines.is_empty() {
         return lines;
     }
@@ -37,13 +49,16 @@ fn group(run: &Run, others: &Others, name: &str) -> Vec<Line> {
     lines
 }
 
-fn line(row: &Row<'_>, machine: &Machine) -> Line {
-    let bound = bound::nanoseconds(row.name, row.isa, &machine.id, machine.clock_ghz);
+fn line(row: &Row<'_>, run: &Run) -> Line {
+    let bound = bound::nanoseconds(row.name, row.isa, &run.machine.id, run.machine.clock_ghz);
+    let spread =
+        run.ours(row.name).iter().find(|ours| ours.by == row.isa).map(|ours| ours.spread());
     let percent = bound.map(|bound| format!("{:.0} %", bound / row.median_ns * 100.0));
     [
         row.name.to_owned(),
         row.isa.to_owned(),
         time(row.median_ns),
+        spread.map(|spread| format!("{:.0} %", spread * 100.0)).unwrap_or_default(),
         row.peer.unwrap_or_default().to_owned(),
         row.peer_ns.map(time).unwrap_or_default(),
         row.ratio.map(ratio).unwrap_or_default(),
@@ -77,36 +92,54 @@ pub fn terminal(run: &Run, others: &Others) -> String {
         lines.push(Vec::new());
         lines.extend(group.iter().map(|line| line.to_vec()));
     }
-    let mut text = aligned(&lines, &[2, 4, 5, 6, 7]);
+    let mut text = aligned(&lines, &NUMBERS);
     let rest = rest(run);
     if !rest.is_empty() {
         text += &format!("\n{}", aligned(&rest, &[1, 2, 3, 4]));
     }
     text += &format!("\n{}, commit {}\n{}\n", run.date, run.machine.commit, run.machine.line());
-    text + "ratio: peer's time / ours. bound: see xtask/src/bench/bound.rs. elsewhere: other \
+    text + "±: half of the median's 95 % interval. ratio: peer's time / ours. bound: see xtask/src/bench/bound.rs. elsewhere: other \
             machines, see benches/data/others.json; no ratio.\n"
 }
 
-/// The README's table, with where it comes from.
+/// What the README shows.
+const README: [&str; 8] = [
+    "ntt/forward",
+    "ntt/inverse",
+    "ntt/pointwise",
+    "bfv/encrypt",
+    "bfv/decrypt",
+    "bfv/decrypt-folded",
+    "batch/sealed-probe",
+    "batch/sealed-probe-pooled",
+];
+
+/// The README's table, with where it comes from: of a peer in several forms, the fastest.
 pub fn markdown(run: &Run, others: &Others) -> String {
     let head = ["work", "isa", "here", "peer here", "ratio", "bound", "elsewhere"];
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
-    for group in main(run, others) {
-        for (at, line) in group.iter().enumerate() {
-            let [name, isa, ours, peer, peer_time, ratio, bound, percent, elsewhere] = line;
+    for name in README {
+        let mut figures = others.of(name).map(|figure| format!("{}: {} us", figure.who, figure.us));
+        let fastest =
+            run.peers(name).into_iter().min_by(|a, b| a.median_ns.total_cmp(&b.median_ns));
+        let fastest = fastest.map(|peer| peer.by.as_str());
+        let rows = run.rows_of(name).into_iter().filter(|row| row.peer == fastest);
+        for (at, row) in rows.enumerate() {
+            let [_, isa, ours, _, peer, peer_time, ratio, bound, percent, _] = line(&row, run);
             let name = if at == 0 { format!("`{name}`") } else { String::new() };
-            let peer = [peer_time.as_str(), peer].join(" ");
-            let bound = match bound.as_str() {
-                "" => String::new(),
-                bound => format!("{bound} ({percent})"),
-            };
-            let cells = [&name, isa, ours, peer.trim(), ratio, &bound, elsewhere];
+            let peer = [peer_time, peer].join(" ");
+            let bound = if bound.is_empty() { bound } else { format!("{bound} ({percent})") };
+            let elsewhere = figures.next().unwrap_or_default();
+            let cells = [&name, &isa, &ours, peer.trim(), &ratio, &bound, &elsewhere];
             text += &format!("| {} |\n", cells.join(" | "));
+        }
+        for figure in figures {
+            text += &format!("| | | | | | | {figure} |\n");
         }
     }
     text + &format!(
-        "\nMedians of `{}`, {}, commit {}: {}. Bound: what multiplications and issue allow (its share \
-         of the time). Elsewhere: {}.\n",
+        "\nMedians of `{}`, {}, commit {}: {}. Ratio: the peer's time by ours. Bound: what \
+         multiplications and the issue of instructions allow (its share of our time). Elsewhere: {}.\n",
         run.command,
         run.date,
         run.machine.commit,
@@ -234,11 +267,12 @@ mod tests {
         let groups = main(&run, &others());
         assert_eq!(groups.len(), 1);
         let [first, second] = &groups[0][..] else { panic!("two lines") };
-        let expected = ["bfv/encrypt", "scalar", "200 us", "fhe", "400 us", "2.00x", "", ""];
-        assert_eq!(first[..8], expected);
-        assert_eq!(first[8], "SEAL: 490 us");
-        assert_eq!(second[..8], [""; 8]);
-        assert_eq!(second[8], "OpenFHE: 490 us");
+        let expected =
+            ["bfv/encrypt", "scalar", "200 us", "10 %", "fhe", "400 us", "2.00x", "", ""];
+        assert_eq!(first[..9], expected);
+        assert_eq!(first[9], "SEAL: 490 us");
+        assert_eq!(second[..9], [""; 9]);
+        assert_eq!(second[9], "OpenFHE: 490 us");
     }
 
     #[test]
@@ -247,7 +281,7 @@ mod tests {
         run.machine.id = "AuthenticAMD 25.17".into();
         run.machine.clock_ghz = 4.0;
         let line = &main(&run, &others())[0][0];
-        assert_eq!((line[6].as_str(), line[7].as_str()), ("1.92 us", "50 %"));
+        assert_eq!((line[7].as_str(), line[8].as_str()), ("1.92 us", "50 %"));
     }
 
     #[test]
@@ -261,13 +295,19 @@ mod tests {
 
     #[test]
     fn markdown_is_a_table() {
-        let run = run(&[("bfv/encrypt", "scalar", 2e5), ("bfv/encrypt", "fhe", 4e5)]);
+        let run = run(&[
+            ("bfv/encrypt", "scalar", 2e5),
+            ("bfv/encrypt", "fhe", 4e5),
+            ("bfv/encrypt", "slow", 6e5),
+        ]);
         let text = markdown(&run, &others());
         let mut lines = text.lines();
         assert_eq!(lines.next().unwrap().matches('|').count(), 8);
         assert_eq!(lines.next().unwrap(), "|---|---|---|---|---|---|---|");
         let first = "| `bfv/encrypt` | scalar | 200 us | 400 us fhe | 2.00x |  | SEAL: 490 us |";
         assert_eq!(lines.next().unwrap(), first);
+        assert_eq!(lines.next().unwrap(), "| | | | | | | OpenFHE: 490 us |");
+        assert!(!text.contains("slow"), "{text}");
         assert!(text.ends_with("Elsewhere: 2026, Zen 4.\n"), "{text}");
     }
 
