@@ -840,6 +840,7 @@ fn an_encryption_of_zero_serves_once() {
         zero.prepare(k, &keys.public, &mut rng, &mut keys.scratch);
         assert!(zero.is_fresh());
         let ciphertext = zero.encrypt(k, &plaintext(&message), &mut keys.scratch).unwrap();
+        assert!(keys.scratch.limbs().iter().flatten().all(|&x| x == 0), "scratch holds zeros");
         let plain = plaintext(&message);
         let noise = noise::measure(k, &keys.secret, ciphertext, &plain, &mut keys.scratch);
         assert!(noise < noise::FRESH_PUBLIC && noise > 100, "as fresh as any: {noise}");

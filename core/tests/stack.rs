@@ -11,8 +11,9 @@ mod available;
 
 use available::available;
 use bytemuck::Zeroable;
-use chacha20::ChaCha20Rng;
+use chacha20::{ChaCha12Rng, ChaCha20Rng};
 use rand_core::{Rng, SeedableRng};
+use std::collections::HashSet;
 use std::hint::black_box;
 use std::{array, iter, ptr, thread};
 use symbolon_core::attest::{
@@ -20,8 +21,8 @@ use symbolon_core::attest::{
     Statement, VerifyingKey, bulk, commit, hash, merkle,
 };
 use symbolon_core::bfv::{
-    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, encrypt, generate,
-    params,
+    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, Zero, encrypt,
+    generate, params,
 };
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::mask::masked;
@@ -31,6 +32,7 @@ use symbolon_core::matching::{
 use symbolon_core::ntt::N;
 use symbolon_core::place;
 use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::sample::{self, Stream};
 use symbolon_core::wire::Wire;
 use symbolon_core::zt::T;
 
@@ -285,6 +287,105 @@ fn the_meter_sees_what_is_used() {
             (measure(uses::<300_000>).1, 300_000),
         ] {
             assert!((bytes..bytes + 1024).contains(&depth), "{depth} measured, {bytes} used");
+        }
+    });
+}
+
+/// Drops a value where it lies and looks at what is left: whether all is zero but for `rest` bytes.
+fn wiped<T>(value: Box<T>, rest: usize) -> bool {
+    let memory = Box::into_raw(value);
+    // SAFETY: the value is dropped once; its memory is freed as bytes of the same layout, which may
+    // still be read: they were initialised, padding (zeroed when it was made) included.
+    unsafe {
+        ptr::drop_in_place(memory);
+        let bytes = memory.cast::<u8>();
+        let left = (0..size_of::<T>()).filter(|&i| bytes.add(i).read_volatile() != 0).count();
+        drop(Box::from_raw(memory.cast::<std::mem::MaybeUninit<T>>()));
+        left <= rest
+    }
+}
+
+/// Secrets that were made ahead and have not served leave nothing in memory but a flag; what has
+/// served is public and stays.
+#[test]
+fn what_was_made_ahead_is_wiped() {
+    fn boxed<T: Zeroable>() -> Box<T> {
+        bytemuck::zeroed_box()
+    }
+    for k in available() {
+        let (mut secret, mut public) = (boxed::<SecretKey<Q54>>(), boxed::<PublicKey<Q54>>());
+        let (mut scratch, mut rng) = (boxed(), ChaCha20Rng::from_seed([1; 32]));
+        generate(k, &[7; 32], &mut secret, &mut public, &mut scratch);
+
+        let [mut fresh, mut used] = [(); 2].map(|()| boxed::<Zero<Q54>>());
+        fresh.prepare(k, &public, &mut rng, &mut scratch);
+        used.prepare(k, &public, &mut rng, &mut scratch);
+        used.encrypt(k, &Plaintext::ZERO, &mut scratch).unwrap();
+        assert!(wiped(fresh, 1), "encryption of zero, {}", k.isa());
+        assert!(!wiped(used, N), "it serves on as a ciphertext");
+
+        let mut blind = boxed::<Blind<Q54>>();
+        blind.prepare(k, &public, Layout::D128, &[9; 32], &mut scratch);
+        assert!(wiped(blind, 1), "re-randomisation, {}", k.isa());
+        let mut plain = boxed::<Plaintext>();
+        plain.encode_coeffs(&[5; N]).unwrap();
+        assert!(wiped(plain, 0), "plaintext");
+        assert!(wiped(secret, 0), "secret key");
+    }
+}
+
+/// How many of the 32-bit words that `run` leaves on the stack are among `words`.
+#[inline(never)]
+fn left_behind(words: &HashSet<u32>, run: &mut dyn FnMut()) -> usize {
+    let marker = 0_u64;
+    let top = (&raw const marker).expose_provenance();
+    paint(top);
+    run();
+    let left = (top - PAINTED..top - SKIPPED).step_by(size_of::<u32>()).filter(|&at| {
+        // SAFETY: as in `depth`; half a word of it is aligned for its own size.
+        words.contains(&unsafe { ptr::with_exposed_provenance::<u32>(at).read_volatile() })
+    });
+    let count = left.count();
+    black_box(&marker);
+    count
+}
+
+/// Working space is wiped: of the keystream that samples were made of, and of the scores, no more
+/// than a few spilled registers stay.
+#[test]
+#[cfg_attr(debug_assertions, ignore = "frames are those of a release build: cargo xtask stack")]
+fn little_of_a_secret_stays_on_the_stack() {
+    on_ample_stack(|| {
+        for k in available() {
+            let poly = zeroed::<Poly<Q54, Coeff>>();
+            let mut rng = ChaCha12Rng::from_seed([1; 32]);
+            let keystream: HashSet<u32> = (0..22 * 256).map(|_| rng.next_u32()).collect();
+            let stream = || Stream::new(&[1; 32]);
+            let ternary = left_behind(&keystream, &mut || sample::ternary(k, &mut stream(), poly));
+            let noise = left_behind(&keystream, &mut || sample::noise(k, &mut stream(), poly));
+            println!("{}: {ternary} and {noise} words of keystream", k.isa());
+            assert!(ternary < 128 && noise < 128, "{}", k.isa());
+
+            let secret = zeroed::<SecretKey<Q54>>();
+            let public = zeroed::<PublicKey<Q54>>();
+            generate(k, &[7; 32], secret, public, poly);
+            let (plain, probe) = (zeroed::<Plaintext>(), zeroed::<Ciphertext<Q54>>());
+            let layout = Layout::D128;
+            let vector: [i16; 128] = array::from_fn(|i| (i * 37 % 31) as i16 - 15);
+            let vectors = || iter::repeat_n(&vector[..], MAX_USERS);
+            layout.encode_probes(k, vectors(), plain).unwrap();
+            encrypt(k, public, plain, &mut ChaCha20Rng::from_seed([2; 32]), probe, poly);
+            let blind = zeroed::<Blind<Q54>>();
+            blind.prepare(k, public, layout, &[9; 32], poly);
+            let templates = layout.encode_templates(k, vectors(), plain, poly).unwrap();
+            let folded = fold(k, probe, templates, blind).unwrap();
+            let score: i32 = vector.iter().map(|&x| i32::from(x).pow(2)).sum();
+            let threshold = Threshold::from_cosine(layout, 0.1).unwrap();
+            let scores = left_behind(&HashSet::from([score as u32]), &mut || {
+                black_box(secret.decide(k, folded, !0, threshold));
+            });
+            println!("{}: {scores} of {MAX_USERS} scores", k.isa());
+            assert!(scores < MAX_USERS / 4, "{}", k.isa());
         }
     });
 }

@@ -16,7 +16,7 @@ use symbolon_core::bfv::{
     Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, encrypt, generate,
 };
 use symbolon_core::matching::{Blind, Folded, Layout, fold};
-use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::poly::{Coeff, Mont, Poly};
 use symbolon_core::wire::{Wire, WireError};
 
 fn zero<T: Zeroable>() -> Box<T> {
@@ -146,6 +146,86 @@ fn every_kind_round_trips_and_refuses() {
     let mut bytes = folded;
     bytes[7] = 3;
     refuses::<Folded<Q54>>(&bytes, WireError::Layout(3));
+}
+
+/// Sets word `index` of the words that begin at byte `start`.
+fn set_word(bytes: &mut [u8], start: usize, index: usize, word: u32) {
+    for bit in 0..27 {
+        let at = 27 * index + bit;
+        let byte = &mut bytes[start + at / 8];
+        *byte = *byte & !(1 << (at % 8)) | ((word >> bit & 1) as u8) << (at % 8);
+    }
+}
+
+/// Sums count as limbs, before those of the second component.
+#[test]
+fn a_folded_batch_names_its_limbs() {
+    let [.., folded] = samples::<Q81>().map(|(_, bytes)| bytes);
+    let (sums, limbs) = (32 * 27 / 8, 4096 * 27 / 8);
+    for (limb, q) in [134_176_769, 134_111_233, 134_012_929].into_iter().enumerate() {
+        for word in [q, (1 << 27) - 1] {
+            let mut bytes = folded.clone();
+            set_word(&mut bytes, 8 + sums * limb, 7, word);
+            refuses::<Folded<Q81>>(&bytes, WireError::Coefficient { limb: limb as u8, index: 7 });
+            let mut bytes = folded.clone();
+            set_word(&mut bytes, 8 + 3 * sums + limbs * limb, 4095, word);
+            let limb = 3 + limb as u8;
+            refuses::<Folded<Q81>>(&bytes, WireError::Coefficient { limb, index: 4095 });
+        }
+        let mut bytes = folded.clone();
+        set_word(&mut bytes, 8 + sums * limb, 7, q - 1);
+        round_trip::<Folded<Q81>>(&bytes);
+    }
+}
+
+#[test]
+fn encoders_want_the_exact_size() {
+    let value = zero::<Ciphertext<Q54>>();
+    let expected = Ciphertext::<Q54>::SIZE;
+    for actual in [0, 8, expected - 1, expected + 1] {
+        let mut bytes = vec![7; actual];
+        let refused = value.encode(kernels(), &mut bytes);
+        assert_eq!(refused, Err(WireError::Length { expected, actual }));
+        assert!(bytes.iter().all(|&b| b == 7), "nothing is written");
+    }
+}
+
+/// A decoded key encrypts as the one that was encoded: its second half is expanded from the seed.
+#[test]
+fn a_decoded_key_serves() {
+    let k = kernels();
+    let (mut sk, mut scratch) = (zero::<SecretKey<Q54>>(), zero::<Poly<Q54, Coeff>>());
+    let [mut made, mut read] = [(); 2].map(|()| zero::<PublicKey<Q54>>());
+    generate(k, &[2; 32], &mut sk, &mut made, &mut scratch);
+    read.decode(k, &encoded(&*made)).unwrap();
+    let [a, b] = [made, read].map(|key| {
+        let (plain, mut out) = (zero::<Plaintext>(), zero::<Ciphertext<Q54>>());
+        let mut rng = ChaCha20Rng::from_seed([5; 32]);
+        encrypt(k, &key, &plain, &mut rng, &mut out, &mut scratch);
+        encoded(&*out)
+    });
+    assert!(a == b);
+}
+
+/// Memory that has served for more users leaves nothing behind in the unused sums.
+#[test]
+fn a_blind_forgets_its_last_layout() {
+    let k = kernels();
+    let (mut sk, mut pk) = (zero::<SecretKey<Q54>>(), zero::<PublicKey<Q54>>());
+    let (mut scratch, templates) = (zero::<Poly<Q54, Coeff>>(), zero::<Poly<Q54, Mont>>());
+    generate(k, &[2; 32], &mut sk, &mut pk, &mut scratch);
+    let probe = zero::<Ciphertext<Q54>>();
+    let mut folded = |blind: &mut Blind<Q54>, layout| {
+        blind.prepare(k, &pk, layout, &[3; 32], &mut scratch);
+        encoded(fold(k, &probe, &templates, blind).unwrap())
+    };
+    let [mut used, mut fresh] = [(); 2].map(|()| zero::<Blind<Q54>>());
+    for layout in [Layout::D128, Layout::D512, Layout::D256] {
+        let bytes = folded(&mut used, layout);
+        round_trip::<Folded<Q54>>(&bytes);
+        assert!(bytes == folded(&mut fresh, layout));
+        fresh = zero();
+    }
 }
 
 fn total<T: Wire + Zeroable>(bytes: &[u8]) -> Result<(), TestCaseError> {

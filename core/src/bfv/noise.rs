@@ -17,6 +17,7 @@ use super::encode::Plaintext;
 use super::encrypt::Ciphertext;
 use super::keys::SecretKey;
 use crate::kernel::Kernels;
+use crate::matching::decide::Scores;
 use crate::matching::{Blind, Folded, Layout, MAX_USERS};
 use crate::ntt::N;
 use crate::poly::{Coeff, Mont, Poly};
@@ -93,7 +94,9 @@ pub fn folded_values<const L: usize>(
     key: &SecretKey<L>,
     folded: &Folded<L>,
 ) -> [i128; MAX_USERS] {
-    key.low_end(k, folded)
+    let mut values = [0; MAX_USERS];
+    key.low_end(k, folded, &mut values);
+    values
 }
 
 /// The scores of a folded batch, and whether it would be refused.
@@ -102,7 +105,8 @@ pub fn folded_scores<const L: usize>(
     key: &SecretKey<L>,
     folded: &Folded<L>,
 ) -> ([i32; MAX_USERS], bool) {
-    let scores = key.scores(k, folded);
+    let mut scores = Scores::ZERO;
+    key.scores(k, folded, &mut scores);
     (scores.scores, scores.refused != 0)
 }
 
@@ -115,5 +119,7 @@ pub fn masked_scores<const L: usize>(
     plain: &mut Plaintext,
     scratch: &mut Poly<L, Coeff>,
 ) -> [i32; MAX_USERS] {
-    key.masked_scores(k, layout, masked, plain, scratch).scores
+    let mut scores = Scores::ZERO;
+    key.masked_scores(k, layout, masked, plain, scratch, &mut scores);
+    scores.scores
 }

@@ -65,7 +65,7 @@ pub(super) trait Lanes: Copy {
     /// The companion of a twiddle as [`Lanes::shoup`] wants it for odd lanes.
     fn odd(self) -> Self;
 
-    /// self w mod q, off by less than q: congruent, in \[-q/4, 5q/4\] (see [`super::contract`]).
+    /// self w mod q, off by less than q: congruent, at most 5q/4 away from zero (see [`super::contract`]).
     /// self is signed, `w` centred, `ws` its companion, `ws_odd` = `ws.odd()` (or `ws` itself if
     /// all lanes are equal).
     fn shoup(self, w: Self, ws: Self, ws_odd: Self, q: Self) -> Self;

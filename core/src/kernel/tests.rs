@@ -131,6 +131,7 @@ pub(crate) fn check(kernels: &Kernels) {
     for (plan, (q, psi)) in PLANS.iter().zip(ROOTS) {
         assert_eq!(u64::from(plan.prime.q()), q);
         transforms(kernels, portable, plan, psi, &mut rng);
+        lazy_bounds(kernels, plan, psi);
         products(kernels, plan, &mut rng);
         elementwise(kernels, plan, &mut rng);
         block_sums(kernels, plan, &mut rng);
@@ -181,6 +182,45 @@ fn transforms(kernels: &Kernels, portable: &Kernels, plan: &Plan, psi: u64, rng:
         assert!(x == y, "{what}: differs from the portable kernel");
         (kernels.forward)(&mut x.0, plan);
         assert!(x == input, "{what}: and back");
+    }
+}
+
+/// One layer of the forward transform, in bit-reversed order, exactly.
+fn forward_layer(x: &mut [u64], psi: u64, layer: usize, q: u64) {
+    let half = N >> (layer + 1);
+    for (block, x) in x.chunks_exact_mut(2 * half).enumerate() {
+        let w = pow(psi, reversed((1 << layer) + block, LOG_N) as u64, q);
+        let (lo, hi) = x.split_at_mut(half);
+        for (a, b) in lo.iter_mut().zip(hi) {
+            let t = *b * w % q;
+            (*a, *b) = ((*a + t) % q, (*a + q - t) % q);
+        }
+    }
+}
+
+/// Sums grow most where all words that enter a layer are just below q (by so much that an inexact
+/// companion does not take products across), or, where they are centred, just below q/2. Such inputs
+/// are made backwards, for each layer of the inverse.
+fn lazy_bounds(kernels: &Kernels, plan: &Plan, psi: u64) {
+    let q = u64::from(plan.prime.q());
+    for layers in 0..LOG_N {
+        for value in [q - 1, q - q / 50, q / 2, q / 2 + 1] {
+            // The same word everywhere, and what led there: each layer of the inverse doubles.
+            let mut x = vec![value * pow(2, q - 1 - layers as u64, q) % q; N];
+            for layer in LOG_N - layers..LOG_N {
+                forward_layer(&mut x, psi, layer, q);
+            }
+            let mut input = limb(|i| x[natural(i)] as u32);
+            let what = format!("{} mod {q}: {value} after {layers} layers", kernels.isa());
+            let values = input.clone();
+            (kernels.inverse)(&mut input.0, plan);
+            assert_canonical(&input.0, q as u32, &what);
+            let mut y: Vec<u64> = input.0.iter().map(|&x| x.into()).collect();
+            for layer in 0..LOG_N {
+                forward_layer(&mut y, psi, layer, q);
+            }
+            assert!((0..N).all(|i| y[natural(i)] == u64::from(values.0[i])), "{what}");
+        }
     }
 }
 
@@ -387,17 +427,20 @@ fn messages(kernels: &Kernels, rng: &mut ChaCha20Rng) {
     }
 }
 
-/// Word for word against the formula in 128 bits.
+/// Word for word against the formula in 128 bits. Round 3 has digits just below their primes, whose
+/// sum is L t after rounding: the most that has to be taken off.
 fn rounding<const L: usize>(kernels: &Kernels, rng: &mut ChaCha20Rng) {
     let constants = &Rns::<L>::ROUNDING;
-    for round in 0..4 {
+    for round in 0..5 {
         let limbs: Vec<Limb> = Rns::<L>::PRIMES
             .iter()
             .map(|p| {
+                let others = Rns::<L>::Q / u128::from(p.q()) % u128::from(p.q());
                 core::array::from_fn(|i| match round {
                     0 => rng.next_u32() % p.q(),
                     1 => p.q() - 1 - (i as u32 & 1),
                     2 => [0, 1, p.q() / 2, p.q() / 2 + 1, p.q() - 1][i % 5],
+                    3 => (u128::from(p.q() - 1 - i as u32 / 8) * others % u128::from(p.q())) as u32,
                     _ => 0,
                 })
             })

@@ -5,9 +5,9 @@ use super::layout::{Layout, MAX_USERS};
 use crate::bfv::SecretKey;
 use crate::error::Error;
 use crate::kernel::Kernels;
+use crate::place::wipe;
 use crate::rns::Rns;
 use crate::zt::{self, T};
-use zeroize::Zeroize;
 
 /// The score from which on a probe is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +55,13 @@ pub(crate) struct Scores {
 
 impl Drop for Scores {
     fn drop(&mut self) {
-        self.scores.zeroize();
+        wipe(&mut self.scores);
     }
 }
 
 impl Scores {
+    pub(crate) const ZERO: Self = Self { scores: [0; MAX_USERS], refused: 0 };
+
     /// Compares in constant time: the sign bit of score - threshold, both far below 2^30.
     pub(crate) fn decide(&self, lanes: u32, threshold: Threshold) -> Decisions {
         let mut accepted = 0u32;
@@ -107,12 +109,16 @@ impl<const L: usize> SecretKey<L> {
         lanes: u32,
         threshold: Threshold,
     ) -> Decisions {
-        self.scores(k, folded).decide(lanes & folded.layout.all_lanes(), threshold)
+        let mut scores = Scores::ZERO;
+        self.scores(k, folded, &mut scores);
+        scores.decide(lanes & folded.layout.all_lanes(), threshold)
     }
 
-    pub(crate) fn scores(&self, k: &Kernels, folded: &Folded<L>) -> Scores {
+    /// In place: what is returned by value may be copied, and copies are not wiped.
+    pub(crate) fn scores(&self, k: &Kernels, folded: &Folded<L>, out: &mut Scores) {
         let users = folded.layout.users();
-        let mut values = self.low_end(k, folded);
+        let mut values = [0; MAX_USERS];
+        self.low_end(k, folded, &mut values);
         let mut refused = 0u32;
         let mut messages = [0u32; MAX_USERS];
         for (message, v) in messages.iter_mut().zip(&values) {
@@ -121,17 +127,19 @@ impl<const L: usize> SecretKey<L> {
             refused |= ((Rns::<L>::REFUSE - magnitude) >> 127) as u32;
             *message = zt::canonical(zt::centre(zt::residue(*v)) * Rns::<L>::LOW_END);
         }
-        values.zeroize();
+        wipe(&mut values);
         if let Some(messages) = messages.get_mut(..users) {
             (k.plain_forward)(messages, folded.layout.layers());
         }
-        let scores = messages.map(zt::centre);
-        messages.zeroize();
-        Scores { scores, refused }
+        for (score, &message) in out.scores.iter_mut().zip(&messages) {
+            *score = zt::centre(message);
+        }
+        wipe(&mut messages);
+        out.refused = refused;
     }
 
     /// v = t (c0 + c1 s) mod Q, centred, at the coefficients 0, d, 2d, ..; zero beyond `users`.
-    pub(crate) fn low_end(&self, k: &Kernels, folded: &Folded<L>) -> [i128; MAX_USERS] {
+    pub(crate) fn low_end(&self, k: &Kernels, folded: &Folded<L>, values: &mut [i128; MAX_USERS]) {
         let users = folded.layout.users();
         let mut residues = [[0u32; MAX_USERS]; L];
         for (((((out, sums), c1), s), plan), factor) in residues
@@ -152,9 +160,9 @@ impl<const L: usize> SecretKey<L> {
                 *out = plan.prime.mul(*out, factor);
             }
         }
-        let values =
-            core::array::from_fn(|i| Rns::<L>::lift(residues.each_ref().map(|limb| limb[i])));
-        residues.zeroize();
-        values
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = Rns::<L>::lift(residues.each_ref().map(|limb| limb[i]));
+        }
+        wipe(&mut residues);
     }
 }

@@ -7,7 +7,7 @@
 //! the plaintext's transform are done.
 
 use super::decide::{Decisions, Scores, Threshold};
-use super::layout::{Layout, MAX_USERS};
+use super::layout::Layout;
 use crate::bfv::{Ciphertext, Plaintext, PublicKey, SecretKey, encrypt};
 use crate::kernel::Kernels;
 use crate::ntt::LOG_N;
@@ -80,8 +80,9 @@ impl<const L: usize> SecretKey<L> {
         plain: &mut Plaintext,
         scratch: &mut Poly<L, Coeff>,
     ) -> Decisions {
-        self.masked_scores(k, layout, masked, plain, scratch)
-            .decide(lanes & layout.all_lanes(), threshold)
+        let mut scores = Scores::ZERO;
+        self.masked_scores(k, layout, masked, plain, scratch, &mut scores);
+        scores.decide(lanes & layout.all_lanes(), threshold)
     }
 
     pub(crate) fn masked_scores(
@@ -91,15 +92,15 @@ impl<const L: usize> SecretKey<L> {
         masked: &Ciphertext<L>,
         plain: &mut Plaintext,
         scratch: &mut Poly<L, Coeff>,
-    ) -> Scores {
+        out: &mut Scores,
+    ) {
         self.decrypt(k, masked, plain, scratch);
         (k.plain_forward)(&mut plain.coeffs, LOG_N);
-        let mut scores = [0i32; MAX_USERS];
-        for (score, block) in scores.iter_mut().zip(plain.coeffs.chunks_exact(layout.dims())) {
+        for (score, block) in out.scores.iter_mut().zip(plain.coeffs.chunks_exact(layout.dims())) {
             // 512 words below 2^17.
             *score = zt::centre(zt::canonical(block.iter().map(|&x| x as i32).sum()));
         }
         plain.zeroize();
-        Scores { scores, refused: 0 }
+        out.refused = 0;
     }
 }

@@ -58,7 +58,7 @@ impl Layout {
 }
 
 /// Normalises a vector to length one, scales by [`Layout::scale`], rounds to the nearest integer
-/// (halves away from zero) and pads with zeros to [`Layout::dims`]. Done in double precision; the
+/// (ties to even) and pads with zeros to [`Layout::dims`]. Done in double precision; the
 /// rounding moves a cosine by about 0.0023 (one sigma) at 128 dimensions.
 ///
 /// # Errors

@@ -58,6 +58,7 @@ impl<const L: usize> Keys<L> {
     pub fn encrypt(&mut self, message: &Plaintext, rng: &mut ChaCha20Rng) -> Box<Ciphertext<L>> {
         let mut out = zeroed();
         encrypt(kernels(), &self.public, message, rng, &mut out, &mut self.scratch);
+        assert!(self.scratch.limbs().iter().flatten().all(|&x| x == 0), "scratch holds zeros");
         out
     }
 

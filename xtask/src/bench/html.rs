@@ -10,7 +10,7 @@ const STYLE: &str = "
   --c5: #2f9fb0; --c6: #9c6b4e; --c7: #7d8795; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e7eaee; --soft: #9aa4b0; --paper: #14171b;
   --card: #1d2126; --rule: #343a42; } }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--paper);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 80rem; background: var(--paper);
   color: var(--ink); font: 15px/1.5 system-ui, 'DejaVu Sans', sans-serif; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .4rem; }
 p { margin: .3rem 0 .8rem; max-width: 62rem; } .soft { color: var(--soft); }
@@ -31,7 +31,7 @@ svg polyline.ideal { stroke: var(--soft); stroke-dasharray: 5 4; } svg circle.id
 svg rect { stroke: none; } svg polyline.line { fill: none; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13.5px; }
 th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--rule); }
-th, td { padding: .18rem .9rem .18rem 0; white-space: nowrap; } td.n { text-align: right; }
+th, td { padding: .18rem .7rem .18rem 0; white-space: nowrap; } td.n { text-align: right; }
 tr.first td { border-top: 1px solid var(--rule); } dt { font-weight: 600; } dd { margin: 0 0 .4rem; }
 code { font-family: ui-monospace, 'DejaVu Sans Mono', monospace; font-size: .92em; }
 ";

@@ -315,8 +315,8 @@ pub(crate) fn inverse<V: Lanes>(x: &mut Limb, plan: &Plan) {
             }
         }
         let source = Mirrored { table, block: 1 };
-        let [n, ns] = table.n_inv.map(|x| V::splat(x as u32));
-        let [w, ws] = table.w_last.map(|x| V::splat(x as u32));
+        let (n, ns) = (V::splat(table.n_inv[0] as u32), V::splat(table.n_inv[1] as u32));
+        let (w, ws) = (V::splat(table.w_last[0] as u32), V::splat(table.w_last[1] as u32));
         for column in (0..GROUP).step_by(V::LANES) {
             let mut v = load::<V>(x.add(column), GROUP);
             inverse_three(&mut v, source, q);

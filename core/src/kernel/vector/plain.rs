@@ -20,18 +20,12 @@ fn fold<V: Lanes>(x: V) -> V {
 /// A signed |x| < 2^31 - 2^15 to \[0, t).
 #[inline(always)]
 fn reduce<V: Lanes>(x: V) -> V {
-    let r = fold(fold(x));
+    let r = fold(x);
     r.min(r.add(V::splat(T)))
 }
 
-/// A canonical word to \[-2^15, 2^15\].
-#[inline(always)]
-fn centre<V: Lanes>(x: V) -> V {
-    x.sub(x.gt(V::splat(1 << 15)).and(V::splat(T)))
-}
-
-/// The layer of `blocks` blocks, forward. Words stay within 2^16 times what came in for sixteen
-/// layers: only what is multiplied is folded first.
+/// The layer of `blocks` blocks, forward. What is multiplied is folded first, so words grow by 2^15
+/// and a little in each layer.
 #[inline(always)]
 fn forward_layer<V: Lanes>(x: &mut [u32], blocks: usize) {
     let half = x.len() / (2 * blocks);
@@ -77,11 +71,6 @@ const FAR_LAYERS: usize = LOG_N - 4;
 pub(crate) fn plain_forward<V: Lanes>(x: &mut [u32], layers: usize) {
     if x.len() != N || (layers > FAR_LAYERS && layers < LOG_N) {
         return scalar::plain_forward(x, layers);
-    }
-    let words = x.as_mut_ptr();
-    for i in (0..N).step_by(V::LANES) {
-        // SAFETY: i + LANES is at most N.
-        unsafe { centre(V::load(words.add(i))).store(words.add(i)) };
     }
     for layer in 0..layers.min(FAR_LAYERS) {
         forward_layer::<V>(x, 1 << layer);

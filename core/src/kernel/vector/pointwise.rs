@@ -78,7 +78,7 @@ pub(crate) fn block_sums<V: Lanes>(out: &mut [u32], a: &Limb, b: &Limb, plan: &P
                 }
             }
         }
-        let [low, high] = sums.map(V::wide_halves);
+        let (low, high) = (V::wide_halves(sums[0]), V::wide_halves(sums[1]));
         [halves[2 * group], halves[2 * group + 1]] =
             if V::LANES == 16 { low } else { [low[0] + low[1], high[0] + high[1]] };
     }
