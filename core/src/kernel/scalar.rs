@@ -178,6 +178,47 @@ fn forward(x: &mut Limb, plan: &Plan) {
     transpose_groups(x);
 }
 
+/// The first four inverse layers, as [`forward_tail`] does the last of the forward transform: on
+/// chunks of 16 words, with the mirrored blocks' twiddles.
+#[inline(always)]
+fn inverse_head(x: &mut Limb, plan: &Plan) {
+    let p = plan.prime;
+    let butterfly = |a: Four, b: Four, w: Four, ws: Four, layer: usize| -> [Four; 2] {
+        let (bound, reduce) = inverse_schedule(layer);
+        let sum: Four = from_fn(|i| a[i] + b[i]);
+        let sum = if reduce { sum.map(|s| p.barrett(s)) } else { sum };
+        [sum, from_fn(|i| p.shoup_lazy(b[i] + bound * p.q() - a[i], w[i], ws[i]))]
+    };
+    let mirrored = N / 8;
+    let eight = plan.w.iter().zip(&plan.ws).take(mirrored).rev();
+    let four = plan.w.as_chunks::<2>().0.iter().zip(plan.ws.as_chunks::<2>().0);
+    let two = plan.w.as_chunks::<4>().0.iter().zip(plan.ws.as_chunks::<4>().0);
+    let one = plan.w.as_chunks::<8>().0.iter().zip(plan.ws.as_chunks::<8>().0).rev();
+    let (four, two) = (four.take(mirrored).rev(), two.take(mirrored).rev());
+    let chunks = x.as_chunks_mut::<4>().0.as_chunks_mut::<4>().0;
+    for ((((chunk, (&w, &ws)), (w4, ws4)), (&w2, &ws2)), (&w1, &ws1)) in
+        chunks.iter_mut().zip(eight).zip(four).zip(two).zip(one)
+    {
+        let backwards = |mut x: Four| {
+            x.reverse();
+            x
+        };
+        let [a, b, c, d] = transpose(*chunk);
+        let ([w_even, w_odd], [ws_even, ws_odd]) = (split(w1), split(ws1));
+        let [a, b] = butterfly(a, b, backwards(w_odd), backwards(ws_odd), 1);
+        let [c, d] = butterfly(c, d, backwards(w_even), backwards(ws_even), 1);
+        let (w2, ws2) = (backwards(w2), backwards(ws2));
+        let [a, c] = butterfly(a, c, w2, ws2, 2);
+        let [b, d] = butterfly(b, d, w2, ws2, 2);
+        let [a, b, c, d] = transpose([a, b, c, d]);
+        let [a, b] = butterfly(a, b, [w4[1]; 4], [ws4[1]; 4], 3);
+        let [c, d] = butterfly(c, d, [w4[0]; 4], [ws4[0]; 4], 3);
+        let [a, c] = butterfly(a, c, [w; 4], [ws; 4], 4);
+        let [b, d] = butterfly(b, d, [w; 4], [ws; 4], 4);
+        *chunk = [a, b, c, d];
+    }
+}
+
 /// Each group of 256 words as a square of 16 x 16, transposed: to the contract's order and back.
 fn transpose_groups(x: &mut Limb) {
     for group in x.as_chunks_mut::<16>().0.as_chunks_mut::<{ GROUP / 16 }>().0 {
@@ -194,8 +235,7 @@ fn transpose_groups(x: &mut Limb) {
 
 fn inverse(x: &mut Limb, plan: &Plan) {
     transpose_groups(x);
-    inverse_pair(x, plan, 1024, 2, false);
-    inverse_pair(x, plan, 256, 8, true);
+    inverse_head(x, plan);
     inverse_pair(x, plan, 64, 2, false);
     inverse_pair(x, plan, 16, 8, true);
     inverse_pair(x, plan, 4, 2, false);
