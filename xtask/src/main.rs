@@ -44,7 +44,8 @@ enum Task {
     ///
     /// Changes nothing. `cargo fmt` formats, with the settings in rustfmt.toml.
     Fmt,
-    /// Lint: clippy over everything, then over core alone with each of its features.
+    /// Lint: clippy over everything, over the benches with their peers, then over core alone with each
+    /// of its features.
     ///
     /// Cargo unites features across a workspace, so a workspace build never sees core the way a
     /// firmware build does. Hence the extra runs with no features, and with each of them.

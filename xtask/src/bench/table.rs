@@ -116,7 +116,7 @@ const README: [&str; 8] = [
 
 /// The README's table, with where it comes from: of a peer in several forms, the fastest.
 pub fn markdown(run: &Run, others: &Others) -> String {
-    let head = ["work", "isa", "here", "peer here", "ratio", "bound", "elsewhere"];
+    let head = ["work", "isa", "here", "peer here", "ratio", "bound", "elsewhere, Nov 2026"];
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for name in README {
         let mut figures = others.of(name).map(|figure| format!("{}: {} us", figure.who, figure.us));
