@@ -61,9 +61,7 @@ impl Twiddles {
         while run < N / 16 {
             let mut row = 0;
             while row < 15 {
-                let layer = (row + 1usize).ilog2();
-                let m = GROUP << layer;
-                let block = (run << layer) + (row + 1 - (1 << layer));
+                let (m, block) = place(run, row);
                 let (group, lane) = (run / GROUPS, run % GROUPS);
                 let [w, ws] = pair(&prime, plan.w[m + block]);
                 out.tail[0][group][row][lane] = w;
@@ -77,6 +75,12 @@ impl Twiddles {
         }
         out
     }
+}
+
+/// Which block of the layer of m blocks row `row` of the last four layers has for run `run`.
+const fn place(run: usize, row: usize) -> (usize, usize) {
+    let layer = (row + 1).ilog2();
+    (GROUP << layer, (run << layer) + (row + 1 - (1 << layer)))
 }
 
 /// A factor, centred, and its companion.
@@ -94,9 +98,7 @@ pub(super) static PLAIN_TAIL: [[[[i32; GROUPS]; 15]; GROUPS]; 2] = {
     while run < N / 16 {
         let mut row = 0;
         while row < 15 {
-            let layer = (row + 1usize).ilog2();
-            let m = GROUP << layer;
-            let block = (run << layer) + (row + 1 - (1 << layer));
+            let (m, block) = place(run, row);
             out[0][run / GROUPS][row][run % GROUPS] = PLAIN.w[m + block];
             out[1][run / GROUPS][row][run % GROUPS] = PLAIN.w[2 * m - 1 - block];
             row += 1;

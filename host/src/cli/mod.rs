@@ -22,6 +22,9 @@ use symbolon_core::matching::{Layout, Threshold};
 ///
 /// Begin with `symbolon demo`. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
 /// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
+///
+/// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
+/// instructions to use; by default the fastest it has.
 #[derive(Parser)]
 #[command(name = "symbolon", version, max_term_width = 100)]
 struct Arguments {
