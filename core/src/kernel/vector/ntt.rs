@@ -22,7 +22,7 @@ trait Source<V>: Copy {
     unsafe fn get(self, i: usize) -> (V, V, V);
 }
 
-/// One factor for all lanes: four layers below block `block` of the layer with 2^LOG blocks.
+/// One factor for all lanes: four layers, the first of which has block b of m, `block` = m + b.
 #[derive(Clone, Copy)]
 struct Broadcast<'a> {
     table: &'a Twiddles,
@@ -36,9 +36,21 @@ impl<V: Lanes> Source<V> for Broadcast<'_> {
         // Block b of layer m is entry m + b; its descendants s layers on begin at (m + b) 2^s.
         let at = (self.block << layer) + (i + 1 - (1 << layer));
         // SAFETY: block is below 32 and layer below 4, so at is below 256.
+        unsafe { self.table.broadcast(at) }
+    }
+}
+
+impl Twiddles {
+    /// A factor in all lanes, as `Source::get`.
+    ///
+    /// # Safety
+    /// `at` is below 256.
+    #[inline(always)]
+    unsafe fn broadcast<V: Lanes>(&self, at: usize) -> (V, V, V) {
+        // SAFETY: the caller's promise.
         unsafe {
-            let w = V::splat(*self.table.w.get_unchecked(at) as u32);
-            let ws = V::splat(*self.table.ws.get_unchecked(at) as u32);
+            let w = V::splat(*self.w.get_unchecked(at) as u32);
+            let ws = V::splat(*self.ws.get_unchecked(at) as u32);
             (w, ws, ws)
         }
     }
@@ -55,15 +67,11 @@ impl<V: Lanes> Source<V> for Mirrored<'_> {
     #[inline(always)]
     unsafe fn get(self, i: usize) -> (V, V, V) {
         let layer = (i + 1).ilog2();
-        // 2m - 1 - b for b counted within layer m; block holds m + b of the first of the four.
+        // The mirrored block's entry is 2m - 1 - b.
         let mirror = 3 * (1 << self.block.ilog2()) - 1 - self.block;
         let at = (mirror << layer) + ((2 << layer) - 1 - (i + 1));
         // SAFETY: as above.
-        unsafe {
-            let w = V::splat(*self.table.w.get_unchecked(at) as u32);
-            let ws = V::splat(*self.table.ws.get_unchecked(at) as u32);
-            (w, ws, ws)
-        }
+        unsafe { self.table.broadcast(at) }
     }
 }
 
