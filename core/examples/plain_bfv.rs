@@ -47,7 +47,7 @@ fn main() -> Result<(), symbolon_core::Error> {
     x.multiply_plain(k, plain.to_multiplicand(k, factor));
 
     secret.decrypt(k, x, plain, scratch);
-    plain.decode_slots(k, slots);
+    plain.decode_slots(k, slots)?;
     println!("{:?}", &slots[..5]);
     assert_eq!(slots[..5], [11, -44, 99, -144, 0]);
     secret.zeroize();

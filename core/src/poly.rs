@@ -1,7 +1,7 @@
 //! Polynomials in R_Q = Z_Q\[X\]/(X^N + 1), held limb by limb. The representation is a type.
 
 use crate::kernel::Kernels;
-use crate::ntt::N;
+use crate::ntt::{self, N};
 use crate::place::{retag, wipe};
 use crate::rns::Rns;
 use bytemuck::Zeroable;
@@ -21,9 +21,9 @@ pub struct Eval(());
 #[derive(Debug, Zeroable)]
 pub struct Mont(());
 
-/// A polynomial modulo Q = q_0 .. q_(L-1): L limbs of N canonical 32-bit words, 64-byte aligned.
+/// A polynomial modulo Q = q_0 q_1 ..: L limbs of N canonical 32-bit words, 64-byte aligned.
 ///
-/// L names the parameter set: [`crate::bfv::Q54`] or [`crate::bfv::Q81`]. Made in place with
+/// L names the parameter set, such as [`crate::bfv::Q54`]: see [`Rns`]. Made in place with
 /// [`crate::place::zeroed`]; [`Poly::ZERO`] serves `static`s.
 #[derive(Zeroable)]
 #[repr(C, align(64))]
@@ -60,6 +60,27 @@ impl<const L: usize, R> Poly<L, R> {
     pub fn copy_from(&mut self, other: &Self) {
         self.limbs = other.limbs;
     }
+
+    /// self = self + b.
+    pub fn add_assign(&mut self, k: &Kernels, b: &Self) {
+        for ((out, b), plan) in self.limbs.iter_mut().zip(&b.limbs).zip(Rns::<L>::PLANS) {
+            (k.add_assign)(out, b, plan);
+        }
+    }
+
+    /// self = self - b.
+    pub fn sub_assign(&mut self, k: &Kernels, b: &Self) {
+        for ((out, b), plan) in self.limbs.iter_mut().zip(&b.limbs).zip(Rns::<L>::PLANS) {
+            (k.sub_assign)(out, b, plan);
+        }
+    }
+
+    /// self = -self.
+    pub fn negate(&mut self, k: &Kernels) {
+        for (out, plan) in self.limbs.iter_mut().zip(Rns::<L>::PLANS) {
+            (k.negate)(out, plan);
+        }
+    }
 }
 
 impl<const L: usize, R> Zeroize for Poly<L, R> {
@@ -69,21 +90,30 @@ impl<const L: usize, R> Zeroize for Poly<L, R> {
 }
 
 impl<const L: usize> Poly<L, Coeff> {
-    /// The forward negacyclic transform of every limb, in place.
+    /// The forward negacyclic transform modulo every prime, in place.
     pub fn forward(&mut self, k: &Kernels) -> &mut Poly<L, Eval> {
-        for (limb, plan) in self.limbs.iter_mut().zip(Rns::<L>::PLANS) {
-            (k.forward)(limb, plan);
+        for ((low, high), plan) in
+            ntt::halves(&mut self.limbs, Rns::<L>::PARTS).zip(Rns::<L>::PLANS)
+        {
+            ntt::forward(k, low, high, plan);
         }
         retag(self)
     }
 
-    /// The forward transform of every limb, plus a b, in place and in one pass.
+    /// The forward transform modulo every prime, plus a b, in place and in one pass.
     pub fn forward_mul_acc(
         &mut self,
         k: &Kernels,
         a: &Poly<L, Eval>,
         b: &Poly<L, Mont>,
     ) -> &mut Poly<L, Eval> {
+        for ((low, high), plan) in
+            ntt::halves(&mut self.limbs, Rns::<L>::PARTS).zip(Rns::<L>::PLANS)
+        {
+            if let Some(high) = high {
+                (k.split)(low, high, plan);
+            }
+        }
         for (((limb, a), b), plan) in
             self.limbs.iter_mut().zip(&a.limbs).zip(&b.limbs).zip(Rns::<L>::PLANS)
         {
@@ -94,10 +124,12 @@ impl<const L: usize> Poly<L, Coeff> {
 }
 
 impl<const L: usize> Poly<L, Eval> {
-    /// The inverse transform of every limb, in place.
+    /// The inverse transform modulo every prime, in place.
     pub fn inverse(&mut self, k: &Kernels) -> &mut Poly<L, Coeff> {
-        for (limb, plan) in self.limbs.iter_mut().zip(Rns::<L>::PLANS) {
-            (k.inverse)(limb, plan);
+        for ((low, high), plan) in
+            ntt::halves(&mut self.limbs, Rns::<L>::PARTS).zip(Rns::<L>::PLANS)
+        {
+            ntt::inverse(k, low, high, plan);
         }
         retag(self)
     }
@@ -127,31 +159,10 @@ impl<const L: usize> Poly<L, Eval> {
         }
     }
 
-    /// self = self + b.
-    pub fn add_assign(&mut self, k: &Kernels, b: &Self) {
-        for ((out, b), plan) in self.limbs.iter_mut().zip(&b.limbs).zip(Rns::<L>::PLANS) {
-            (k.add_assign)(out, b, plan);
-        }
-    }
-
-    /// self = self - b.
-    pub fn sub_assign(&mut self, k: &Kernels, b: &Self) {
-        for ((out, b), plan) in self.limbs.iter_mut().zip(&b.limbs).zip(Rns::<L>::PLANS) {
-            (k.sub_assign)(out, b, plan);
-        }
-    }
-
-    /// self = -self.
-    pub fn negate(&mut self, k: &Kernels) {
-        for (out, plan) in self.limbs.iter_mut().zip(Rns::<L>::PLANS) {
-            (k.negate)(out, plan);
-        }
-    }
-
     /// Turns the values into a multiplicand, in place: one product with 2^64.
     pub fn to_mont(&mut self, k: &Kernels) -> &mut Poly<L, Mont> {
         for (limb, plan) in self.limbs.iter_mut().zip(Rns::<L>::PLANS) {
-            (k.to_mont)(limb, plan);
+            (k.scale)(limb, plan.prime.r2(), plan);
         }
         retag(self)
     }
@@ -161,7 +172,7 @@ impl<const L: usize> Poly<L, Mont> {
     /// Takes the factor 2^32 off again, in place.
     pub fn to_eval(&mut self, k: &Kernels) -> &mut Poly<L, Eval> {
         for (limb, plan) in self.limbs.iter_mut().zip(Rns::<L>::PLANS) {
-            (k.from_mont)(limb, plan);
+            (k.scale)(limb, 1, plan);
         }
         retag(self)
     }

@@ -1,44 +1,64 @@
 //! The residue number system: constants of each parameter set, and the ways out of it.
 
 use crate::kernel::contract::{ROUND_BITS, Rounding};
-use crate::ntt::plan::PRIMES;
-use crate::ntt::{N, PLANS, Plan};
+use crate::ntt::{PLANS, Plan, WIDE_PLANS};
 use crate::zq::Prime;
 use crate::zt::T;
 
-/// The constants of Q = q_0 .. q_(L-1). A carrier for associated constants, never a value.
+/// The constants of Q = q_0 q_1 .., the first primes of their degree's chain ([`crate::ntt::plan`]). L
+/// limbs name a basis, and with it the degree:
+///
+/// | degree | bases |
+/// |---|---|
+/// | 4096 | 2 (Q54), 3 (Q81 = Q54 and special prime), 4 (Q81 and special prime), 7 (Q81's products) |
+/// | 8192, two limbs a prime | 8 (Q108), 10 (Q135), 12 (Q135 and special prime), 22 (Q135's products) |
+///
+/// Where there are two limbs a prime, the low halves of all primes come first. A carrier for associated
+/// constants, never a value.
 #[derive(Debug)]
 pub struct Rns<const L: usize>(());
 
 impl<const L: usize> Rns<L> {
-    /// The limbs' primes.
-    pub const PRIMES: [Prime; L] = {
-        assert!(L == 2 || L == 3, "a parameter set is Q54 (2 limbs) or Q81 (3 limbs)");
-        let mut primes = [PRIMES[0]; L];
-        let mut i = 0;
-        while i < L {
-            primes[i] = PRIMES[i];
-            i += 1;
-        }
-        primes
+    /// Limbs a prime, and so the degree in units of N: 1 or 2.
+    pub const PARTS: usize = match L {
+        2 | 3 | 4 | 7 => 1,
+        8 | 10 | 12 | 22 => 2,
+        _ => panic!("no such basis: see the table in the documentation of `Rns`"),
     };
+
+    /// How many primes there are.
+    pub const COUNT: usize = L / Self::PARTS;
 
     /// The limbs' transform tables.
     pub const PLANS: [&'static Plan; L] = {
         let mut plans = [PLANS[0]; L];
         let mut i = 0;
         while i < L {
-            plans[i] = PLANS[i];
+            plans[i] = match Self::PARTS {
+                1 => PLANS[i],
+                _ => WIDE_PLANS[i % Self::COUNT][i / Self::COUNT],
+            };
             i += 1;
         }
         plans
     };
 
-    /// The modulus.
-    pub const Q: u128 = {
-        let mut q = 1;
+    /// The limbs' primes.
+    pub const PRIMES: [Prime; L] = {
+        let mut primes = [Self::PLANS[0].prime; L];
         let mut i = 0;
         while i < L {
+            primes[i] = Self::PLANS[i].prime;
+            i += 1;
+        }
+        primes
+    };
+
+    /// The modulus, where it fits: Q54 and Q81.
+    pub const Q: u128 = {
+        let mut q = 1u128;
+        let mut i = 0;
+        while i < Self::COUNT {
             q *= Self::PRIMES[i].q() as u128;
             i += 1;
         }
@@ -46,14 +66,26 @@ impl<const L: usize> Rns<L> {
     };
 
     /// Q mod t.
-    pub(crate) const Q_MOD_T: u32 = (Self::Q % T as u128) as u32;
+    pub(crate) const Q_MOD_T: u32 = {
+        let mut rest = 1u64;
+        let mut i = 0;
+        while i < Self::COUNT {
+            rest = rest * Self::PRIMES[i].q() as u64 % T as u64;
+            i += 1;
+        }
+        assert!(rest < T as u64 - 1, "the exact scaling works in 32 bits");
+        rest as u32
+    };
 
     /// 2^32 floor(Q / t) mod q_i: one Montgomery product scales a message.
     pub(crate) const DELTA: [u32; L] = {
         let mut c = [0; L];
         let mut i = 0;
         while i < L {
-            c[i] = Self::PRIMES[i].residue((Self::Q / T as u128) << 32);
+            // floor(Q/t) = (Q - (Q mod t)) / t, and Q is 0 here.
+            let p = Self::PRIMES[i];
+            let delta = p.mul(p.neg(Self::Q_MOD_T), p.inv(T));
+            c[i] = p.residue((delta as u128) << 32);
             i += 1;
         }
         c
@@ -62,20 +94,20 @@ impl<const L: usize> Rns<L> {
     /// What the rounding to plaintext needs of each limb.
     ///
     /// With y_i = w (Q/q_i)^-1 mod q_i, w = sum y_i Q/q_i - k Q, so t w / Q = sum y_i t/q_i mod t.
-    /// Fixed point with 42 bits: each factor is off by at most 2^-43, so the sum is off by less than
-    /// 3 * 2^-16 < 2^-14, and round(t w / Q) is exact where t w / Q keeps that far from a half, that
-    /// is for noise below Q/2t (1 - 2^-13).
+    /// Fixed point with 42 bits: each factor is off by at most 2^-43, so a sum of up to four is off by
+    /// at most 2^-14, and round(t w / Q) is exact where t w / Q keeps that far from a half, that is for
+    /// noise below Q/2t (1 - 2^-13). A fifth limb takes that to 1 - 2^-12.
     pub(crate) const ROUNDING: [Rounding; L] = {
         let mut c = [Rounding { prime: Self::PRIMES[0], punctured: 0, factor: 0 }; L];
         let mut i = 0;
         while i < L {
             let p = Self::PRIMES[i];
             let q = p.q() as u128;
-            let inverse = p.inv(p.residue(Self::Q / q));
+            let inverse = p.inv(p.product(&Self::PRIMES, Self::COUNT, i % Self::COUNT));
             let factor = (((T as u128) << ROUND_BITS) + q / 2) / q;
             assert!(factor < 1 << 32, "a factor is one word");
             // Products below 2^27 2^32 each, and the half, fit 64 bits.
-            assert!(L <= 8);
+            assert!(Self::COUNT <= 8);
             let punctured = p.residue((inverse as u128) << 32);
             c[i] = Rounding { prime: p, punctured, factor: factor as u32 };
             i += 1;
@@ -87,7 +119,7 @@ impl<const L: usize> Rns<L> {
     const GARNER: [[(u32, u32); L]; L] = {
         let mut c = [[(0, 0); L]; L];
         let mut i = 0;
-        while i < L {
+        while i < Self::COUNT {
             let p = Self::PRIMES[i];
             let mut j = 0;
             while j < i {
@@ -100,19 +132,28 @@ impl<const L: usize> Rns<L> {
         c
     };
 
-    /// The integer of canonical residues, centred: |x| <= Q/2 (Garner).
+    /// The mixed-radix digits of the integer in \[0, Q) with these canonical residues (Garner): digit i
+    /// counts q_0 .. q_(i-1).
     #[inline]
-    pub(crate) fn lift(w: [u32; L]) -> i128 {
+    pub(crate) fn digits(w: [u32; L]) -> [u32; L] {
         let mut digits = [0; L];
-        let mut x = 0u128;
-        let mut below = 1u128;
-        for (i, p) in Self::PRIMES.iter().enumerate() {
+        for (i, p) in Self::PRIMES.iter().enumerate().take(Self::COUNT) {
             let mut digit = w[i];
             for (&below, &(inverse, shoup)) in digits.iter().zip(&Self::GARNER[i]).take(i) {
                 // Another prime's digit is below 2 q_i.
                 digit = p.shoup_mul(p.sub(digit, p.correct(below)), inverse, shoup);
             }
             digits[i] = digit;
+        }
+        digits
+    }
+
+    /// The integer of canonical residues, centred: |x| <= Q/2. For Q54 and Q81.
+    #[inline]
+    pub(crate) fn lift(w: [u32; L]) -> i128 {
+        let mut x = 0u128;
+        let mut below = 1u128;
+        for (digit, p) in Self::digits(w).into_iter().zip(&Self::PRIMES) {
             x += below * u128::from(digit);
             below *= u128::from(p.q());
         }
@@ -125,13 +166,6 @@ const _: () = {
     // What the parameter sets claim, at compile time.
     assert!(Rns::<2>::Q < 1 << 54 && Rns::<3>::Q < 1 << 81);
     assert!(Rns::<2>::Q > 1 << 53 && Rns::<3>::Q > 1 << 80);
-    // The exact scaling works in 32 bits.
-    assert!(Rns::<2>::Q_MOD_T < T - 1 && Rns::<3>::Q_MOD_T < T - 1);
-    let mut i = 0;
-    while i < 3 {
-        assert!((PRIMES[i].q() - 1).is_multiple_of(2 * N as u32));
-        i += 1;
-    }
 };
 
 #[cfg(test)]
@@ -141,6 +175,7 @@ mod tests {
     use super::*;
     use crate::cap::Scalar;
     use crate::kernel::Kernels;
+    use crate::ntt::N;
     use chacha20::ChaCha20Rng;
     use rand_core::{Rng, SeedableRng};
     use std::boxed::Box;

@@ -10,8 +10,8 @@
 use crate::attest::{Domain, hash};
 use crate::ct;
 use crate::kernel::Kernels;
-use crate::kernel::contract::{Chunk, KEPT_SLACK, SAMPLES};
-use crate::ntt::N;
+use crate::kernel::contract::{Chunk, KEPT_SLACK, Limb, SAMPLES};
+use crate::ntt::{N, Plan};
 use crate::place::wipe;
 use crate::poly::{Coeff, Eval, Poly};
 use crate::rns::Rns;
@@ -50,7 +50,12 @@ impl Stream {
 
     /// The stream of SHA3-256 of a domain and a seed.
     pub(crate) fn derive(domain: Domain, seed: &[u8; 32]) -> Self {
-        let mut key = hash(domain, &[seed]);
+        Self::of(domain, &[seed])
+    }
+
+    /// The stream of SHA3-256 of a domain and several parts.
+    pub(crate) fn of(domain: Domain, parts: &[&[u8]]) -> Self {
+        let mut key = hash(domain, parts);
         let stream = Self::new(&key);
         key.zeroize();
         stream
@@ -97,12 +102,18 @@ const fn zero<const COUNT: usize>() -> [Chunk; COUNT] {
     [const { Chunk([[0; 16]; 16]) }; COUNT]
 }
 
-/// Uniform modulo Q, for public values: each word the low 27 bits of the next of the stream, thrown
-/// away (fewer than one in 600) where not below the limb's prime. Every limb begins with a fresh chunk.
+/// Uniform modulo Q, for public values: each word as many low bits of the next of the stream as the
+/// limb's prime has, thrown away (fewer than one in 90) where not below it. Every limb begins with a
+/// fresh chunk.
 pub fn uniform<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Eval>) {
+    uniform_limbs(k, stream, &mut out.limbs, &Rns::<L>::PLANS);
+}
+
+/// The same for the limbs of any basis.
+pub(crate) fn uniform_limbs(k: &Kernels, stream: &mut Stream, out: &mut [Limb], plans: &[&Plan]) {
     let mut chunks = zero::<1>();
     let mut kept = [0; 256 + KEPT_SLACK];
-    for (limb, plan) in out.limbs.iter_mut().zip(Rns::<L>::PLANS) {
+    for (limb, plan) in out.iter_mut().zip(plans) {
         let mut rest = limb.as_mut_slice();
         while !rest.is_empty() {
             stream.next(k, &mut chunks);
@@ -117,33 +128,48 @@ pub fn uniform<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<
     }
 }
 
-/// Uniform in {-1, 0, 1}: bytes below 255, mod 3, less 1.
+/// Uniform in {-1, 0, 1}: bytes below 255, mod 3, less 1. Every N coefficients are drawn by themselves.
 pub fn ternary<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Coeff>) {
-    let mut chunks = zero::<2>();
-    let mut filled = 0;
     // What is drawn too much goes into the second limb, which is written last.
-    const { assert!(L > 1 && N > size_of::<Chunk>() + KEPT_SLACK) }
-    let words = out.limbs.as_flattened_mut();
-    while filled < N {
-        // Two at a time, but for the last.
-        let count = if N - filled > size_of::<Chunk>() { 2 } else { 1 };
-        let Some(chunks) = chunks.get_mut(..count) else { return };
-        stream.next(k, chunks);
-        for chunk in chunks {
-            let Some(rest) = words.get_mut(filled..) else { return };
-            filled += (k.ternary)(rest, chunk);
+    const { assert!(Rns::<L>::COUNT > 1 && N > size_of::<Chunk>() + KEPT_SLACK) }
+    let mut chunks = zero::<2>();
+    for part in out.limbs.chunks_exact_mut(Rns::<L>::COUNT) {
+        let mut filled = 0;
+        let words = part.as_flattened_mut();
+        while filled < N {
+            // Two at a time, but for the last.
+            let count = if N - filled > size_of::<Chunk>() { 2 } else { 1 };
+            let Some(chunks) = chunks.get_mut(..count) else { return };
+            stream.next(k, chunks);
+            for chunk in chunks {
+                let Some(rest) = words.get_mut(filled..) else { return };
+                filled += (k.ternary)(rest, chunk);
+            }
         }
+        (k.spread)(part, &Rns::<L>::PLANS);
     }
     wipe(&mut chunks);
-    (k.spread)(&mut out.limbs, &Rns::<L>::PLANS);
 }
 
-/// Centred binomial with parameter [`ETA`], N coefficients.
+/// Centred binomial with parameter [`ETA`]. Every N coefficients are drawn by themselves.
 pub fn noise<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Coeff>) {
-    if let [first, ..] = out.limbs.as_mut_slice() {
-        small_noise(k, stream, first);
+    noise_limbs(k, stream, &mut out.limbs, &Rns::<L>::PLANS, Rns::<L>::PARTS);
+}
+
+/// The same for the limbs of any basis.
+pub(crate) fn noise_limbs(
+    k: &Kernels,
+    stream: &mut Stream,
+    out: &mut [Limb],
+    plans: &[&Plan],
+    parts: usize,
+) {
+    for part in out.chunks_exact_mut(plans.len() / parts) {
+        if let [first, ..] = part {
+            small_noise(k, stream, first);
+        }
+        (k.spread)(part, plans);
     }
-    (k.spread)(&mut out.limbs, &Rns::<L>::PLANS);
 }
 
 /// Centred binomial samples, as signed words.

@@ -1,4 +1,4 @@
-//! Arithmetic modulo one 27-bit prime, in 32-bit words.
+//! Arithmetic modulo one prime of 25 to 27 bits, in 32-bit words.
 //!
 //! Three reductions, each where it is cheapest:
 //!
@@ -17,7 +17,8 @@
 
 /// One prime modulus q with the constants its reductions need.
 ///
-/// q is odd and 2^26 < q < 2^27, so 32 q < 2^32: see [`crate::kernel::contract`] for what that buys.
+/// q is odd and 2^24 < q < 2^27, so 32 q < 2^32: see [`crate::kernel::contract`] for what that buys.
+/// All have 27 bits but one, a special prime of key switching, for which 25 were left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prime {
     q: u32,
@@ -35,10 +36,10 @@ impl Prime {
     /// Builds the constants for `q`. Meant for `const` evaluation, where a bad `q` fails to compile.
     ///
     /// # Panics
-    /// If `q` is not a prime in (2^26, 2^27).
+    /// If `q` is not a prime in (2^24, 2^27).
     #[must_use]
     pub const fn new(q: u32) -> Self {
-        assert!(q > 1 << 26 && q < 1 << 27, "limbs are 27 bits: 32 q must fit a u32");
+        assert!(q > 1 << 24 && q < 1 << 27, "limbs are 25 to 27 bits: 32 q must fit a u32");
         assert!(is_prime(q), "the modulus must be prime");
         let mut inv = 1u32;
         let mut i = 0;
@@ -61,6 +62,13 @@ impl Prime {
     #[inline(always)]
     pub const fn q(&self) -> u32 {
         self.q
+    }
+
+    /// How many bits q has.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bits(&self) -> u32 {
+        u32::BITS - self.q.leading_zeros()
     }
 
     /// 2^64 mod q.
@@ -229,6 +237,20 @@ impl Prime {
         self.pow(a, self.q as u64 - 2)
     }
 
+    /// The product mod q of the first `count` of some primes, number `but` left out. For constants only.
+    #[must_use]
+    pub(crate) const fn product(&self, primes: &[Self], count: usize, but: usize) -> u32 {
+        let mut product = 1;
+        let mut i = 0;
+        while i < count {
+            if i != but {
+                product = self.mul(product, primes[i].q % self.q);
+            }
+            i += 1;
+        }
+        product
+    }
+
     /// The residue of a constant. Divides: for constants only.
     #[must_use]
     pub const fn residue(&self, a: u128) -> u32 {
@@ -255,9 +277,14 @@ pub const fn is_prime(n: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ntt::plan::PRIMES;
+    use crate::ntt::{PLANS, WIDE_PLANS};
     use chacha20::ChaCha20Rng;
     use rand_core::{Rng, SeedableRng};
+
+    /// The primes of all plans.
+    fn primes() -> impl Iterator<Item = Prime> {
+        PLANS.into_iter().chain(WIDE_PLANS.map(|[low, _]| low)).map(|plan| plan.prime)
+    }
 
     fn rng() -> ChaCha20Rng {
         ChaCha20Rng::from_seed([2; 32])
@@ -282,7 +309,7 @@ mod tests {
 
     #[test]
     fn constants_are_what_they_say() {
-        for p in PRIMES {
+        for p in primes() {
             let q = u128::from(p.q);
             assert_eq!(p.q().wrapping_mul(p.neg_qinv), u32::MAX);
             assert_eq!(u128::from(p.r2()), (1 << 64) % q);
@@ -306,13 +333,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "27 bits")]
-    fn a_26_bit_prime_is_no_modulus() {
-        let _ = Prime::new(67_108_859);
+    fn a_24_bit_prime_is_no_modulus() {
+        let _ = Prime::new(16_777_213);
     }
 
     #[test]
     fn reductions_of_one_word() {
-        for p in PRIMES {
+        for p in primes() {
             let q = p.q();
             for a in words(q, 2 * q - 1) {
                 assert_eq!(p.correct(a), a % q, "{a} mod {q}");
@@ -329,7 +356,7 @@ mod tests {
 
     #[test]
     fn shoup_products_take_any_word() {
-        for p in PRIMES {
+        for p in primes() {
             let q = p.q();
             for w in words(q, q - 1).step_by(7).chain([0, 1, q - 1]) {
                 let ws = p.shoup(w);
@@ -347,12 +374,12 @@ mod tests {
 
     #[test]
     fn montgomery_over_its_whole_range() {
-        for p in PRIMES {
+        for p in primes() {
             let q = p.q();
             let r = 1u128 << 32;
             let top = (u64::from(q) << 32) - 1;
             let mut rng = rng();
-            let shifts = (0..59).flat_map(|s| [1u64 << s, (1 << s) - 1]);
+            let shifts = (0..32 + p.bits()).flat_map(|s| [1u64 << s, (1 << s) - 1]);
             let multiples = (0..=64u64).map(|k| k * u64::from(q));
             let random =
                 (0..20_000).map(|_| ((u128::from(rng.next_u64()) * u128::from(top)) >> 64) as u64);
@@ -377,7 +404,7 @@ mod tests {
 
     #[test]
     fn montgomery_of_sums() {
-        for p in PRIMES {
+        for p in primes() {
             let q = p.q();
             let square = u64::from(q - 1).pow(2);
             let mut rng = rng();
@@ -398,7 +425,7 @@ mod tests {
 
     #[test]
     fn signs() {
-        for p in PRIMES {
+        for p in primes() {
             let q = p.q();
             for a in words(q, q - 1) {
                 let centred = p.centre(a);
@@ -415,7 +442,7 @@ mod tests {
 
     #[test]
     fn arithmetic_of_canonical_values() {
-        for p in PRIMES {
+        for p in primes() {
             let q = p.q();
             for a in words(q, q - 1).step_by(3).chain([0, 1, q - 1]) {
                 for b in words(q, q - 1).step_by(11).chain([0, 1, q - 1]) {
@@ -437,7 +464,7 @@ mod tests {
 
     #[test]
     fn residues_of_wide_values() {
-        for p in PRIMES {
+        for p in primes() {
             let q = i128::from(p.q());
             let check = |x: i128| {
                 assert_eq!(i128::from(p.residue_wide(x)), x.rem_euclid(q), "{x} mod {q}");

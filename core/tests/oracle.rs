@@ -578,7 +578,7 @@ fn slots<const L: usize>() {
     let mut out = zeroed::<Plaintext>();
     keys.secret.decrypt(k, &ciphertext, &mut out, &mut keys.scratch);
     let mut slots = [0; N];
-    out.decode_slots(k, &mut slots);
+    out.decode_slots(k, &mut slots).unwrap();
     for i in 0..N {
         let want = i64::from(values[0][i]) * i64::from(values[1][i]);
         assert_eq!(slots[i], centre(want), "slot {i}");
@@ -600,7 +600,7 @@ fn encoding_limits() {
     plain.encode_coeffs(&full).unwrap();
     let before = words(&plain);
     let mut decoded = [0; N];
-    plain.decode_coeffs(&mut decoded);
+    plain.decode_coeffs(&mut decoded).unwrap();
     assert_eq!(&decoded[..], &full[..]);
     for refused in [vec![0; N + 1], vec![32_769], vec![0, -32_769], vec![i32::MIN], vec![i32::MAX]]
     {

@@ -147,7 +147,7 @@ fn arithmetic<const L: usize>(k: &Kernels) {
     table.measure("Ciphertext::multiply_plain", || probe.multiply_plain(k, factor));
     table.measure("SecretKey::decrypt", || secret.decrypt(k, probe, plain, scratch));
     let expected: Vec<i32> = slots.iter().map(|&x| centred(2 * i64::from(x).pow(2))).collect();
-    table.measure("Plaintext::decode_slots", || plain.decode_slots(k, slots));
+    table.measure("Plaintext::decode_slots", || plain.decode_slots(k, slots)).unwrap();
     assert_eq!(slots[..], expected, "what was measured was the whole work");
 
     let layout = Layout::D128;
@@ -320,7 +320,7 @@ fn what_was_made_ahead_is_wiped() {
         let [mut fresh, mut used] = [(); 2].map(|()| boxed::<Zero<Q54>>());
         fresh.prepare(k, &public, &mut rng, &mut scratch);
         used.prepare(k, &public, &mut rng, &mut scratch);
-        used.encrypt(k, &Plaintext::ZERO, &mut scratch).unwrap();
+        used.encrypt(k, &Plaintext::<1>::ZERO, &mut scratch).unwrap();
         assert!(wiped(fresh, 1), "encryption of zero, {}", k.isa());
         assert!(!wiped(used, N), "it serves on as a ciphertext");
 

@@ -12,17 +12,21 @@ use zeroize::Zeroize;
 impl<const L: usize> SecretKey<L> {
     /// m = round(t (c0 + c1 s) / Q) mod t. `scratch` holds the phase on the way, zeros afterwards.
     ///
-    /// Right where the noise is below Q/2t (1 - 2^-13); what lies beyond decrypts to something else
+    /// Right where the noise is below Q/2t (1 - 2^-12); what lies beyond decrypts to something else
     /// without a sign. BFV has no integrity: see SECURITY.md before decrypting for others.
-    pub fn decrypt(
+    pub fn decrypt<const PARTS: usize>(
         &self,
         k: &Kernels,
         ciphertext: &Ciphertext<L>,
-        out: &mut Plaintext,
+        out: &mut Plaintext<PARTS>,
         scratch: &mut Poly<L, Coeff>,
     ) {
+        const { assert!(PARTS == Rns::<L>::PARTS, "plaintext and ciphertext of different degrees") }
         self.phase(k, ciphertext, scratch);
-        (k.round)(&mut out.coeffs, &scratch.limbs, &Rns::<L>::ROUNDING);
+        let parts = scratch.limbs.chunks_exact(Rns::<L>::COUNT);
+        for (out, limbs) in out.coeffs.iter_mut().zip(parts) {
+            (k.round)(out, limbs, &Rns::<L>::ROUNDING);
+        }
         scratch.zeroize();
     }
 

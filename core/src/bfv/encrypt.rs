@@ -44,22 +44,23 @@ pub struct SeededCiphertext<const L: usize> {
 ///
 /// `scratch` holds u on the way and zeros afterwards. Noise: [`super::params`], bounds in
 /// `bfv::noise`.
-pub fn encrypt<const L: usize, R: CryptoRng + ?Sized>(
+pub fn encrypt<const L: usize, const PARTS: usize, R: CryptoRng + ?Sized>(
     k: &Kernels,
     key: &PublicKey<L>,
-    message: &Plaintext,
+    message: &Plaintext<PARTS>,
     rng: &mut R,
     out: &mut Ciphertext<L>,
     scratch: &mut Poly<L, Coeff>,
 ) {
-    encrypt_under(k, key, Some(message), &mut Stream::from_rng(rng), out, scratch);
+    let add_message = |c0: &mut _| message.add_scaled(k, c0);
+    encrypt_under(k, key, add_message, &mut Stream::from_rng(rng), out, scratch);
 }
 
-/// The same from a stream; without a message, of zero.
+/// The same from a stream, of whatever `add_message` adds to zero.
 pub(super) fn encrypt_under<const L: usize>(
     k: &Kernels,
     key: &PublicKey<L>,
-    message: Option<&Plaintext>,
+    add_message: impl FnOnce(&mut Poly<L, Coeff>),
     stream: &mut Stream,
     out: &mut Ciphertext<L>,
     scratch: &mut Poly<L, Coeff>,
@@ -69,9 +70,7 @@ pub(super) fn encrypt_under<const L: usize>(
 
     let c0 = retag::<L, Eval, Coeff>(&mut out.c0);
     sample::noise(k, stream, c0);
-    if let Some(message) = message {
-        message.add_scaled(k, c0);
-    }
+    add_message(c0);
     c0.forward_mul_acc(k, u, &key.p0);
 
     let c1 = retag::<L, Eval, Coeff>(&mut out.c1);
@@ -83,10 +82,10 @@ pub(super) fn encrypt_under<const L: usize>(
 impl<const L: usize> SecretKey<L> {
     /// Secret-key encryption: c1 uniform from a fresh seed, c0 = -(c1 s) + e + round(Q m / t). Less
     /// noise than [`encrypt`] and half the bytes.
-    pub fn encrypt<R: CryptoRng + ?Sized>(
+    pub fn encrypt<const PARTS: usize, R: CryptoRng + ?Sized>(
         &self,
         k: &Kernels,
-        message: &Plaintext,
+        message: &Plaintext<PARTS>,
         rng: &mut R,
         out: &mut SeededCiphertext<L>,
         scratch: &mut Poly<L, Coeff>,

@@ -3,6 +3,7 @@
 use crate::attest::{Domain, hash};
 use crate::ct;
 use crate::kernel::Kernels;
+use crate::ntt::N;
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;
@@ -51,8 +52,12 @@ impl<const L: usize> PublicKey<L> {
 /// The largest squared norms of a key that is accepted: the mean plus six standard deviations
 /// (s: mean 2N/3, variance 2N/9; e: mean 10.5 N, variance of a square below 2 * 10.5^2). The noise
 /// bounds of matching rest on them.
-const MAX_SECRET_NORM: u64 = 2_912;
-const MAX_ERROR_NORM: u64 = 48_710;
+const fn max_secret_norm(degree: u64) -> u64 {
+    (2 * degree).div_ceil(3) + (8 * degree).isqrt()
+}
+const fn max_error_norm(degree: u64) -> u64 {
+    21 * degree / 2 + (7_938 * degree).isqrt()
+}
 
 impl<const L: usize> SecretKey<L> {
     /// Derives the secret key from `seed`, in place: all that a custodian needs. [`generate`] derives
@@ -66,7 +71,7 @@ impl<const L: usize> SecretKey<L> {
         loop {
             sample::ternary(k, &mut stream, s);
             // Public: which of the tries was the first to keep the bound, which is thrown away else.
-            if ct::public(norm(s) <= MAX_SECRET_NORM) {
+            if ct::public(norm(s) <= const { max_secret_norm((Rns::<L>::PARTS * N) as u64) }) {
                 break;
             }
         }
@@ -92,7 +97,7 @@ pub fn generate<const L: usize>(
     loop {
         sample::noise(k, &mut stream, scratch);
         // Public: as for s.
-        if ct::public(norm(scratch) <= MAX_ERROR_NORM) {
+        if ct::public(norm(scratch) <= const { max_error_norm((Rns::<L>::PARTS * N) as u64) }) {
             break;
         }
     }
@@ -112,5 +117,5 @@ fn norm<const L: usize>(poly: &Poly<L, Coeff>) -> u64 {
         let x = i64::from(p.centre(x));
         (x * x) as u64
     };
-    poly.limbs.iter().take(1).flatten().map(square).sum()
+    poly.limbs.iter().step_by(Rns::<L>::COUNT).flatten().map(square).sum()
 }

@@ -58,32 +58,51 @@ const _: () = {
 };
 
 /// The secret key's coefficients, each -1, 0 or 1: for independent models of the scheme.
-pub fn secret_coeffs<const L: usize>(k: &Kernels, key: &SecretKey<L>, out: &mut [i8; N]) {
+pub fn secret_coeffs<const L: usize>(k: &Kernels, key: &SecretKey<L>, out: &mut [i8]) {
     let mut s = Poly::<L, Mont>::ZERO;
     s.copy_from(&key.s);
     let s = s.to_eval(k).inverse(k);
-    for (out, &x) in out.iter_mut().zip(&s.limbs[0]) {
+    let first = s.limbs.iter().step_by(Rns::<L>::COUNT).flatten();
+    for (out, &x) in out.iter_mut().zip(first) {
         *out = Rns::<L>::PRIMES[0].centre(x) as i8;
     }
     s.zeroize();
 }
 
-/// The largest |c0 + c1 s - round(Q m / t)| over all coefficients.
-pub fn measure<const L: usize>(
+/// The integer in \[0, Q) with these residues, or the largest u128.
+fn magnitude<const L: usize>(residues: [u32; L]) -> u128 {
+    let mut x = 0u128;
+    for (digit, p) in Rns::<L>::digits(residues).into_iter().zip(Rns::<L>::PRIMES).rev() {
+        x = x.saturating_mul(p.q().into()).saturating_add(digit.into());
+    }
+    x
+}
+
+/// The largest |c0 + c1 s - round(Q m / t)| over all coefficients; `u128::MAX` for 2^128 and more.
+pub fn measure<const L: usize, const PARTS: usize>(
     k: &Kernels,
     key: &SecretKey<L>,
     ciphertext: &Ciphertext<L>,
-    message: &Plaintext,
+    message: &Plaintext<PARTS>,
     scratch: &mut Poly<L, Coeff>,
 ) -> u128 {
     key.phase(k, ciphertext, scratch);
     let mut largest = 0;
-    for i in 0..N {
-        let w = Rns::<L>::lift(scratch.limbs.each_ref().map(|limb| limb[i]));
-        let scaled =
-            (Rns::<L>::Q * u128::from(message.coeffs[i]) + u128::from(T / 2)) / u128::from(T);
-        let noise = (w - scaled as i128).rem_euclid(Rns::<L>::Q as i128) as u128;
-        largest = largest.max(noise.min(Rns::<L>::Q - noise));
+    // -phase + round(Q m / t): the noise with its sign turned.
+    scratch.negate(k);
+    message.add_scaled(k, scratch);
+    for part in scratch.limbs.chunks_exact(Rns::<L>::COUNT) {
+        for i in 0..N {
+            let mut noise = [0; L];
+            for (residue, limb) in noise.iter_mut().zip(part) {
+                *residue = limb[i];
+            }
+            let mut negative = noise;
+            for (residue, p) in negative.iter_mut().zip(Rns::<L>::PRIMES) {
+                *residue = p.neg(*residue);
+            }
+            largest = largest.max(magnitude::<L>(noise).min(magnitude::<L>(negative)));
+        }
     }
     largest
 }

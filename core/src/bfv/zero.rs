@@ -43,7 +43,7 @@ impl<const L: usize> Zero<L> {
         scratch: &mut Poly<L, Coeff>,
     ) {
         let mut stream = Stream::from_rng(rng);
-        encrypt_under(k, key, None, &mut stream, &mut self.ciphertext, scratch);
+        encrypt_under(k, key, |_| (), &mut stream, &mut self.ciphertext, scratch);
         self.fresh = 1;
     }
 
@@ -52,10 +52,10 @@ impl<const L: usize> Zero<L> {
     ///
     /// # Errors
     /// [`Error::ZeroUsed`] if it has served before or was never prepared.
-    pub fn encrypt(
+    pub fn encrypt<const PARTS: usize>(
         &mut self,
         k: &Kernels,
-        message: &Plaintext,
+        message: &Plaintext<PARTS>,
         scratch: &mut Poly<L, Coeff>,
     ) -> Result<&mut Ciphertext<L>, Error> {
         if !self.is_fresh() {

@@ -129,6 +129,11 @@ impl Lanes for Ymm {
         Self(unsafe { _mm256_srai_epi32::<K>(self.0) })
     }
     #[inline(always)]
+    fn sar_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_sra_epi32(self.0, _mm_cvtsi32_si128(bits as i32)) })
+    }
+    #[inline(always)]
     fn rotl<const K: i32, const REST: i32>(self) -> Self {
         // Whole bytes in one shuffle.
         let order = match K {
@@ -156,6 +161,11 @@ impl Lanes for Ymm {
             let pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
             Self(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
+    }
+    #[inline(always)]
+    fn pick(self, from: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_permutevar8x32_epi32(self.0, from.0) })
     }
     #[inline(always)]
     fn odd(self) -> Self {
@@ -197,6 +207,17 @@ impl Lanes for Ymm {
                 _mm256_add_epi64(even, _mm256_mul_epu32(a.0, b.0)),
                 _mm256_add_epi64(odd, _mm256_mul_epu32(a.odd().0, b.odd().0)),
             ]
+        }
+    }
+    #[inline(always)]
+    fn wide_montgomery([even, odd]: Self::Wide, q: Self, negated: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let m = _mm256_mul_epu32(even, negated.0);
+            let m_odd = _mm256_mul_epu32(odd, negated.0);
+            let even = _mm256_add_epi64(even, _mm256_mul_epu32(m, q.0));
+            let odd = _mm256_add_epi64(odd, _mm256_mul_epu32(m_odd, q.0));
+            Self(high(even, odd))
         }
     }
     #[inline(always)]

@@ -107,6 +107,11 @@ impl Lanes for Zmm {
         Self(unsafe { _mm512_sra_epi32(self.0, _mm_cvtsi32_si128(K)) })
     }
     #[inline(always)]
+    fn sar_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_sra_epi32(self.0, _mm_cvtsi32_si128(bits as i32)) })
+    }
+    #[inline(always)]
     fn rotl<const K: i32, const REST: i32>(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_rol_epi32::<K>(self.0) })
@@ -120,6 +125,11 @@ impl Lanes for Zmm {
     fn count_ones(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_popcnt_epi32(self.0) })
+    }
+    #[inline(always)]
+    fn pick(self, from: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_permutexvar_epi32(from.0, self.0) })
     }
     #[inline(always)]
     fn odd(self) -> Self {
@@ -161,6 +171,17 @@ impl Lanes for Zmm {
                 _mm512_add_epi64(even, _mm512_mul_epu32(a.0, b.0)),
                 _mm512_add_epi64(odd, _mm512_mul_epu32(a.odd().0, b.odd().0)),
             ]
+        }
+    }
+    #[inline(always)]
+    fn wide_montgomery([even, odd]: Self::Wide, q: Self, negated: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let m = _mm512_mul_epu32(even, negated.0);
+            let m_odd = _mm512_mul_epu32(odd, negated.0);
+            let even = _mm512_add_epi64(even, _mm512_mul_epu32(m, q.0));
+            let odd = _mm512_add_epi64(odd, _mm512_mul_epu32(m_odd, q.0));
+            Self(high(even, odd))
         }
     }
     #[inline(always)]

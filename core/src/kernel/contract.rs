@@ -29,10 +29,16 @@
 //!
 //! *Forward.* A layer takes B to B + 1 + B/64: from 1 to below 14.6 (`VECTOR_BOUND`) after twelve.
 //!
-//! *Inverse.* A pass of four layers takes words below 5q/4 (canonical ones, products, centred ones).
-//! Sums double. The two vectors that have only been summed are centred (to 0.54 q) after three
-//! layers, at 10 q; after the fourth the others that end in sums, at most 9 q, are centred; what ends
-//! in a product is below 5q/4 again.
+//! *Centring* a word of at most B q shifts instead of dividing, since q lies less than 2^(b - 6) below
+//! 2^b: it leaves less than (1/2 + (B + 1/2) / 64) 2^b < (0.51 + (B + 1/2) / 63) q.
+//!
+//! *Inverse.* A pass of four layers takes words below 7q/5 (canonical ones, products, centred ones).
+//! Sums double. The two vectors that have only been summed are centred (to 0.7 q) after three
+//! layers, at 11.2 q; after the fourth the others that end in sums, at most 9 q, are centred; what ends
+//! in a product, or in the sum of the two that were centred, is below 7q/5 again.
+//!
+//! **Sums of products** are made in 64-bit lanes and reduced once. Montgomery's reduction takes less
+//! than 2^32 q, that is 32 products of words below 2^27 with words below q, and gives less than 2q.
 //!
 //! **Constant time.** No branch, index or division that depends on a word. The one exception is
 //! **rejection**: samplers place a sample after those that were kept, and which were thrown away is
@@ -40,8 +46,7 @@
 
 use super::scalar;
 use crate::cap::{Capability, Scalar};
-use crate::ntt::plan::PRIMES;
-use crate::ntt::{LOG_N, N, PLANS, Plan};
+use crate::ntt::{LOG_N, N, PLANS, Plan, WIDE_PLANS};
 use crate::zq::Prime;
 use bytemuck::Zeroable;
 
@@ -62,20 +67,25 @@ const VECTOR_BOUND: u64 = {
     bound
 };
 
+const fn check(prime: Prime) {
+    let (q, top) = (prime.q() as u64, 1 << prime.bits());
+    assert!(FORWARD_BOUND * q <= 1 << 32, "the lazy forward transform overflows");
+    assert!((2 << INVERSE_STRIDE) * q <= 1 << 32, "the lazy inverse transform overflows");
+    // What `centre` takes (in the forward transform a product is added first).
+    assert!((VECTOR_BOUND + 35) * q / 64 < (1 << 31) - (1 << 26), "the signed transform overflows");
+    assert!(12 * q < (1 << 31) - (1 << 26), "the signed inverse transform overflows");
+    assert!(64 * (top - q) <= top, "q is too far below 2^b to divide by shifting");
+}
+
 const _: () = {
     let mut i = 0;
     while i < PLANS.len() {
-        let q = PRIMES[i].q() as u64;
-        assert!(FORWARD_BOUND * q <= 1 << 32, "the lazy forward transform overflows");
-        assert!((2 << INVERSE_STRIDE) * q <= 1 << 32, "the lazy inverse transform overflows");
-        // What `centre` takes, and what it needs of q.
-        // (a product is added first).
-        assert!(
-            (VECTOR_BOUND + 35) * q / 64 < (1 << 31) - (1 << 26),
-            "the signed transform overflows"
-        );
-        assert!(16 * ((1 << 27) - q) <= 1 << 22, "q is too far below 2^27 to divide by shifting");
-        assert!(10 * q < (1 << 31) - (1 << 26));
+        check(PLANS[i].prime);
+        i += 1;
+    }
+    let mut i = 0;
+    while i < WIDE_PLANS.len() {
+        check(WIDE_PLANS[i][0].prime);
         i += 1;
     }
     assert!(LOG_N.is_multiple_of(INVERSE_STRIDE), "the last layer must be one that reduces");
@@ -132,6 +142,54 @@ pub struct Rounding {
     pub factor: u32,
 }
 
+/// Primes on either side of a base conversion, at most.
+pub const MAX_BASE: usize = 11;
+
+/// Fraction bits of [`Source::share`].
+pub const SHARE_BITS: u32 = 56;
+
+/// One prime of the base that is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// The prime.
+    pub prime: Prime,
+    /// Its factor of y = x w 2^-32 mod q.
+    pub punctured: u32,
+    /// round(2^[`SHARE_BITS`] / q): what y counts in the whole modulus.
+    pub share: u32,
+    /// What y counts beside its weights, in 2^-32.
+    pub fraction: u32,
+}
+
+/// One prime of the base that is entered.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The prime.
+    pub prime: Prime,
+    /// 2^32 times each source's weight, mod q.
+    pub weights: [u32; MAX_BASE],
+    /// 2^32 times the negative of the whole modulus' weight, mod q.
+    pub overflow: u32,
+    /// 2^32 mod q.
+    pub one: u32,
+}
+
+/// An automorphism X -> X^g on values in transform order, run by run (columns of a group; g odd).
+///
+/// The four lowest bits of a position in bit-reversed order are the highest of its exponent. So runs
+/// of 16 go to runs of 16, groups to groups, and within a run j, its position with its bits reversed,
+/// comes from g j + carry.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(64))]
+pub struct Runs {
+    /// For each run of the result: the run it comes from, in a group that all 16 share.
+    pub(crate) from: [u32; N / 16],
+    /// What is added to j before it is multiplied by g, below 16.
+    pub(crate) carry: [u32; N / 16],
+    /// g mod 16.
+    pub(crate) factor: u32,
+}
+
 /// The kernels chosen for a processor: one switchboard, filled once, passed by reference.
 ///
 /// Each entry keeps the contract of this module. The fields are private to core, so only tested
@@ -140,7 +198,7 @@ pub struct Kernels {
     pub(crate) isa: &'static str,
     /// Coefficients to values, natural order in, transform order out.
     pub(crate) forward: fn(&mut Limb, &Plan),
-    /// Values to coefficients, 1/N included.
+    /// Values to coefficients, 1/N included. With halves, takes the plan of the other one.
     pub(crate) inverse: fn(&mut Limb, &Plan),
     /// Both at once: x = transform of x, plus a b 2^-32.
     pub(crate) forward_mul_acc: fn(&mut Limb, &Limb, &Limb, &Plan),
@@ -156,10 +214,24 @@ pub struct Kernels {
     pub(crate) sub_assign: fn(&mut Limb, &Limb, &Plan),
     /// a = -a.
     pub(crate) negate: fn(&mut Limb, &Plan),
-    /// a = a 2^32.
-    pub(crate) to_mont: fn(&mut Limb, &Plan),
-    /// a = a 2^-32.
-    pub(crate) from_mont: fn(&mut Limb, &Plan),
+    /// a = a c 2^-32 of a constant c.
+    pub(crate) scale: fn(&mut Limb, u32, &Plan),
+    /// The layer above the halves: (a, b) -> (a + i b, a - i b).
+    pub(crate) split: fn(&mut Limb, &mut Limb, &Plan),
+    /// Its inverse, but for 1/2: (a, b) -> (a + b, (b - a) i).
+    pub(crate) join: fn(&mut Limb, &mut Limb, &Plan),
+    /// out = out + the sum of a b 2^-32 over pairs of limbs: every so-many-th of each slice, from the
+    /// first on. At most [`MAX_BASE`] pairs.
+    pub(crate) dot_acc: fn(&mut Limb, [&[Limb]; 2], [usize; 2], &Plan),
+    /// The product of (a, b) and (c, d), times 2^-32: a = a c, b = b d, c = a d + b c.
+    pub(crate) tensor: fn(&mut Limb, &mut Limb, &mut Limb, &Limb, &Plan),
+    /// out = x c 2^-32, x canonical mod another prime and centred.
+    pub(crate) raise: fn(&mut Limb, &Limb, &Prime, u32, &Plan),
+    /// From one base to another. With y = x w 2^-32 mod q of each source and k = round(sum y share):
+    /// out = sum y weight + round(sum y fraction) - k whole, all mod each target.
+    pub(crate) convert: fn(&mut [Limb], &[Limb], &[Source], &[Target]),
+    /// out = x with its values permuted.
+    pub(crate) permute: fn(&mut Limb, &Limb, &Runs),
     /// out\[k\] = sum over the k-th of `out.len()` equal blocks of a b 2^-32. At most 512 words a
     /// block, so that a sum of products fits 63 bits.
     pub(crate) block_sums: fn(&mut [u32], &Limb, &Limb, &Plan),
@@ -188,10 +260,10 @@ pub struct Kernels {
     /// Signed words, byte mod 3 less 1, 255 left out; bytes in the order row, byte of the word
     /// (lowest first), column. Gives how many there are; needs room for 1,024 and [`KEPT_SLACK`].
     pub(crate) ternary: fn(&mut [u32], &Chunk) -> usize,
-    /// The low 27 bits of each word, row by row, those left out that are not below q. Gives how many
-    /// there are; needs room for 256 and [`KEPT_SLACK`].
+    /// The low bits of each word, as many as q has, row by row, those left out that are not below q.
+    /// Gives how many there are; needs room for 256 and [`KEPT_SLACK`].
     pub(crate) uniform: fn(&mut [u32], &Chunk, &Plan) -> usize,
-    /// Signed words |x| < q in the first limb to canonical residues in each.
+    /// Signed words |x| < 2^24 in the first limb to canonical residues in each.
     pub(crate) spread: fn(&mut [Limb], &[&Plan]),
     /// Word i to bits 27 i .. 27 i + 27, little-endian.
     pub(crate) pack: fn(&mut [u8; PACKED], &Limb),

@@ -55,12 +55,16 @@ pub(super) trait Lanes: Copy {
     fn shr_by(self, bits: u32) -> Self;
     /// Shift right, signs in.
     fn sar<const K: i32>(self) -> Self;
+    /// Shift right by less than 32, signs in.
+    fn sar_by(self, bits: u32) -> Self;
     /// Rotate left.
     fn rotl<const K: i32, const REST: i32>(self) -> Self;
     /// All ones where self > other, signed.
     fn gt(self, other: Self) -> Self;
     /// Ones in each lane.
     fn count_ones(self) -> Self;
+    /// Lane i of the result is lane `from`\[i\], which is below LANES.
+    fn pick(self, from: Self) -> Self;
 
     /// The companion of a twiddle as [`Lanes::shoup`] wants it for odd lanes.
     fn odd(self) -> Self;
@@ -77,6 +81,8 @@ pub(super) trait Lanes: Copy {
     fn wide_zero() -> Self::Wide;
     /// sums + a b, unsigned, lane by lane.
     fn wide_mul_add(sums: Self::Wide, a: Self, b: Self) -> Self::Wide;
+    /// sums 2^-32 mod q in \[0, 2q), for sums < 2^32 q; `negated` = -q^-1 mod 2^32.
+    fn wide_montgomery(sums: Self::Wide, q: Self, negated: Self) -> Self;
     /// The sums of the lower and of the upper half of the lanes.
     fn wide_halves(sums: Self::Wide) -> [u64; 2];
     /// (sums + `half`) >> `SHIFT`, low words.

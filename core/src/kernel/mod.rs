@@ -23,6 +23,8 @@ mod avx512;
 mod neon;
 
 pub use contract::Kernels;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use twiddles::Twiddles;
 
 /// For each signature a safe function for the table, around one that has the instructions.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -49,10 +51,13 @@ use vector_kernel;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector_kernels {
     ($lanes:ty, $isa:literal, $features:literal) => {
-        use super::contract::{Chunk, Kernels, Limb, PACKED, Quantise, Rounding, SAMPLES};
-        use super::vector::{ntt, pack, plain, pointwise, quantise, sample};
+        use super::contract::{
+            Chunk, Kernels, Limb, PACKED, Quantise, Rounding, Runs, SAMPLES, Source, Target,
+        };
+        use super::vector::{base, ntt, pack, permute, plain, pointwise, quantise, sample};
         use super::{scalar, vector_kernel};
         use crate::ntt::Plan;
+        use crate::zq::Prime;
 
         pub(crate) static KERNELS: Kernels = Kernels {
             isa: $isa,
@@ -65,8 +70,14 @@ macro_rules! vector_kernels {
             add_assign,
             sub_assign,
             negate,
-            to_mont,
-            from_mont,
+            scale,
+            split,
+            join,
+            dot_acc,
+            tensor,
+            raise,
+            convert,
+            permute,
             block_sums,
             plain_forward,
             plain_inverse,
@@ -97,8 +108,14 @@ macro_rules! vector_kernels {
             pointwise::add_assign(a: &mut Limb, b: &Limb, plan: &Plan);
             pointwise::sub_assign(a: &mut Limb, b: &Limb, plan: &Plan);
             pointwise::negate(a: &mut Limb, plan: &Plan);
-            pointwise::to_mont(a: &mut Limb, plan: &Plan);
-            pointwise::from_mont(a: &mut Limb, plan: &Plan);
+            pointwise::scale(a: &mut Limb, c: u32, plan: &Plan);
+            pointwise::split(a: &mut Limb, b: &mut Limb, plan: &Plan);
+            pointwise::join(a: &mut Limb, b: &mut Limb, plan: &Plan);
+            base::dot_acc(out: &mut Limb, pairs: [&[Limb]; 2], steps: [usize; 2], plan: &Plan);
+            base::tensor(a: &mut Limb, b: &mut Limb, c: &mut Limb, d: &Limb, plan: &Plan);
+            base::raise(out: &mut Limb, x: &Limb, from: &Prime, factor: u32, plan: &Plan);
+            base::convert(out: &mut [Limb], x: &[Limb], from: &[Source], to: &[Target]);
+            permute::permute(out: &mut Limb, x: &Limb, runs: &Runs);
             pointwise::block_sums(out: &mut [u32], a: &Limb, b: &Limb, plan: &Plan);
             plain::plain_forward(x: &mut [u32], layers: usize);
             plain::plain_inverse(x: &mut [u32], layers: usize);

@@ -118,6 +118,11 @@ impl Lanes for Neon {
         Self::from_signed(unsafe { vshrq_n_s32::<K>(self.signed()) })
     }
     #[inline(always)]
+    fn sar_by(self, bits: u32) -> Self {
+        // SAFETY: see above.
+        Self::from_signed(unsafe { vshlq_s32(self.signed(), vdupq_n_s32(-(bits as i32))) })
+    }
+    #[inline(always)]
     fn rotl<const K: i32, const REST: i32>(self) -> Self {
         // SAFETY: see above.
         unsafe {
@@ -136,6 +141,15 @@ impl Lanes for Neon {
     fn count_ones(self) -> Self {
         // SAFETY: see above.
         unsafe { Self(vpaddlq_u16(vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u32(self.0))))) }
+    }
+    #[inline(always)]
+    fn pick(self, from: Self) -> Self {
+        // SAFETY: see above. Word i is bytes 4 i to 4 i + 3.
+        unsafe {
+            let bytes = vmlaq_u32(vdupq_n_u32(0x0302_0100), from.0, vdupq_n_u32(0x0404_0404));
+            let picked = vqtbl1q_u8(vreinterpretq_u8_u32(self.0), vreinterpretq_u8_u32(bytes));
+            Self(vreinterpretq_u32_u8(picked))
+        }
     }
     #[inline(always)]
     fn odd(self) -> Self {
@@ -168,6 +182,16 @@ impl Lanes for Neon {
         // SAFETY: see above.
         unsafe {
             [vmlal_u32(low, vget_low_u32(a.0), vget_low_u32(b.0)), vmlal_high_u32(high, a.0, b.0)]
+        }
+    }
+    #[inline(always)]
+    fn wide_montgomery([low, high]: Self::Wide, q: Self, negated: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let m = vmulq_u32(vmovn_high_u64(vmovn_u64(low), high), negated.0);
+            let low = vmlal_u32(low, vget_low_u32(m), vget_low_u32(q.0));
+            let high = vmlal_high_u32(high, m, q.0);
+            Self(vshrn_high_n_u64::<32>(vshrn_n_u64::<32>(low), high))
         }
     }
     #[inline(always)]

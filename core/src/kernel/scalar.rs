@@ -1,13 +1,14 @@
 //! Portable kernels: the meaning that every other kernel is tested against.
 
 use super::contract::{
-    CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_SMALL, PACKED,
-    Quantise, ROUND_BITS, Rounding, SAMPLES, WORD_BITS,
+    CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_BASE, MAX_SMALL,
+    PACKED, Quantise, ROUND_BITS, Rounding, Runs, SAMPLES, SHARE_BITS, Source, Target, WORD_BITS,
 };
 use crate::ct;
 use crate::matching::Quantisable;
 use crate::ntt::N;
 use crate::ntt::plan::{PLAIN, Plan};
+use crate::zq::Prime;
 use crate::zt;
 use core::array::from_fn;
 
@@ -22,8 +23,14 @@ pub(crate) static KERNELS: Kernels = Kernels {
     add_assign,
     sub_assign,
     negate,
-    to_mont,
-    from_mont,
+    scale,
+    split,
+    join,
+    dot_acc,
+    tensor,
+    raise,
+    convert,
+    permute,
     block_sums,
     forward_small,
     inverse_small,
@@ -132,7 +139,7 @@ const fn transpose([a, b, c, d]: [Four; 4]) -> [Four; 4] {
 }
 
 /// Even and odd entries.
-const fn split(x: [u32; 8]) -> [Four; 2] {
+const fn quarters(x: [u32; 8]) -> [Four; 2] {
     [[x[0], x[2], x[4], x[6]], [x[1], x[3], x[5], x[7]]]
 }
 
@@ -161,7 +168,7 @@ fn forward_tail(x: &mut Limb, plan: &Plan) {
         let [a, b, c, d] = transpose([a, b, c, d]);
         let [a, c] = butterfly(a, c, w2, ws2);
         let [b, d] = butterfly(b, d, w2, ws2);
-        let ([w_even, w_odd], [ws_even, ws_odd]) = (split(w1), split(ws1));
+        let ([w_even, w_odd], [ws_even, ws_odd]) = (quarters(w1), quarters(ws1));
         let [a, b] = butterfly(a, b, w_even, ws_even);
         let [c, d] = butterfly(c, d, w_odd, ws_odd);
         *chunk = transpose([a, b, c, d].map(|lanes| lanes.map(|v| p.reduce(v))));
@@ -204,7 +211,7 @@ fn inverse_head(x: &mut Limb, plan: &Plan) {
             x
         };
         let [a, b, c, d] = transpose(*chunk);
-        let ([w_even, w_odd], [ws_even, ws_odd]) = (split(w1), split(ws1));
+        let ([w_even, w_odd], [ws_even, ws_odd]) = (quarters(w1), quarters(ws1));
         let [a, b] = butterfly(a, b, backwards(w_odd), backwards(ws_odd), 1);
         let [c, d] = butterfly(c, d, backwards(w_even), backwards(ws_even), 1);
         let (w2, ws2) = (backwards(w2), backwards(ws2));
@@ -356,17 +363,94 @@ fn negate(a: &mut Limb, plan: &Plan) {
     }
 }
 
-fn to_mont(a: &mut Limb, plan: &Plan) {
+fn scale(a: &mut Limb, c: u32, plan: &Plan) {
     let p = plan.prime;
     for a in a {
-        *a = p.montgomery_mul(*a, p.r2());
+        *a = p.montgomery_mul(*a, c);
     }
 }
 
-fn from_mont(a: &mut Limb, plan: &Plan) {
+fn split(a: &mut Limb, b: &mut Limb, plan: &Plan) {
     let p = plan.prime;
-    for a in a {
-        *a = p.montgomery_mul(*a, 1);
+    for (a, b) in a.iter_mut().zip(b) {
+        let t = p.montgomery_mul(*b, plan.top);
+        (*a, *b) = (p.add(*a, t), p.sub(*a, t));
+    }
+}
+
+fn join(a: &mut Limb, b: &mut Limb, plan: &Plan) {
+    let p = plan.prime;
+    for (a, b) in a.iter_mut().zip(b) {
+        let t = p.sub(*b, *a);
+        (*a, *b) = (p.add(*a, *b), p.montgomery_mul(t, plan.top));
+    }
+}
+
+fn dot_acc(out: &mut Limb, [a, b]: [&[Limb]; 2], [step_a, step_b]: [usize; 2], plan: &Plan) {
+    let p = plan.prime;
+    for (i, out) in out.iter_mut().enumerate() {
+        let mut sum = 0;
+        for (a, b) in a.iter().step_by(step_a).zip(b.iter().step_by(step_b)) {
+            sum += u64::from(a[i]) * u64::from(b[i]);
+        }
+        *out = p.add(*out, p.correct(p.montgomery(sum)));
+    }
+}
+
+fn tensor(a: &mut Limb, b: &mut Limb, c: &mut Limb, d: &Limb, plan: &Plan) {
+    let p = plan.prime;
+    for (((a, b), c), &d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        let cross = u64::from(*a) * u64::from(d) + u64::from(*b) * u64::from(*c);
+        *a = p.montgomery_mul(*a, *c);
+        *b = p.montgomery_mul(*b, d);
+        *c = p.correct(p.montgomery(cross));
+    }
+}
+
+fn raise(out: &mut Limb, x: &Limb, from: &Prime, factor: u32, plan: &Plan) {
+    let p = plan.prime;
+    // The least multiple of q that no centred word is below the negative of.
+    let above = (from.q() / 2).div_ceil(p.q()) * p.q();
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = p.montgomery_mul(above.wrapping_add_signed(from.centre(x)), factor);
+    }
+}
+
+fn convert(out: &mut [Limb], x: &[Limb], from: &[Source], to: &[Target]) {
+    for i in 0..N {
+        let mut y = [0; MAX_BASE];
+        let (mut whole, mut rest) = (1u64 << (SHARE_BITS - 1), 1u64 << 31);
+        for ((y, x), s) in y.iter_mut().zip(x).zip(from) {
+            *y = s.prime.montgomery_mul(x[i], s.punctured);
+            whole += u64::from(*y) * u64::from(s.share);
+            rest += u64::from(*y) * u64::from(s.fraction);
+        }
+        let (whole, rest) = (whole >> SHARE_BITS, rest >> 32);
+        for (out, t) in out.iter_mut().zip(to) {
+            let mut sum = whole * u64::from(t.overflow) + rest * u64::from(t.one);
+            for (&y, &weight) in y.iter().zip(&t.weights).take(from.len()) {
+                sum += u64::from(y) * u64::from(weight);
+            }
+            out[i] = t.prime.correct(t.prime.montgomery(sum));
+        }
+    }
+}
+
+/// Four bits, reversed.
+pub(super) const REVERSED: [usize; 16] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+
+fn permute(out: &mut Limb, x: &Limb, runs: &Runs) {
+    for (at, (&from, &carry)) in runs.from.iter().zip(&runs.carry).enumerate() {
+        let column = |run: usize| GROUP * (run / 16) + run % 16;
+        let words = x.iter().skip(column(from as usize)).step_by(16);
+        let mut run = [0; 16];
+        for (word, &x) in run.iter_mut().zip(words) {
+            *word = x;
+        }
+        let out = out.iter_mut().skip(column(at)).step_by(16);
+        for (out, j) in out.zip(REVERSED) {
+            *out = run[REVERSED[(runs.factor as usize * (j + carry as usize)) % 16]];
+        }
     }
 }
 
@@ -545,7 +629,7 @@ fn ternary(out: &mut [u32], chunk: &Chunk) -> usize {
 fn uniform(out: &mut [u32], chunk: &Chunk, plan: &Plan) -> usize {
     let mut kept = 0;
     for &word in chunk.0.as_flattened() {
-        let x = word & ((1 << 27) - 1);
+        let x = word & ((1 << plan.prime.bits()) - 1);
         if let Some(slot) = out.get_mut(kept) {
             *slot = x;
         }

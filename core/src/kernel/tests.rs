@@ -18,8 +18,15 @@ use std::{format, vec};
 
 /// Written out here, not taken from the plans: evaluation form goes over the wire, so neither a
 /// prime nor its root may change.
-const ROOTS: [(u64, u64); 3] =
-    [(134_176_769, 51_707_741), (134_111_233, 133_095_912), (134_012_929, 89_697_661)];
+const ROOTS: [(u64, u64); 7] = [
+    (134_176_769, 51_707_741),
+    (134_111_233, 133_095_912),
+    (134_012_929, 89_697_661),
+    (33_538_049, 19_924_644),
+    (133_963_777, 19_581_179),
+    (133_881_857, 30_851_312),
+    (133_857_281, 131_928_565),
+];
 const PLAIN_ROOT: u64 = 6_561;
 
 /// A limb as the contract wants it.
@@ -234,7 +241,7 @@ fn products(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
         let (mut x, mut y) = (a.clone(), b.clone());
         (kernels.forward)(&mut x.0, plan);
         (kernels.forward)(&mut y.0, plan);
-        (kernels.to_mont)(&mut y.0, plan);
+        (kernels.scale)(&mut y.0, plan.prime.r2(), plan);
         (kernels.mul_assign)(&mut x.0, &y.0, plan);
         (kernels.inverse)(&mut x.0, plan);
         let want = schoolbook(&a.0, &b.0, u64::from(q));
@@ -246,7 +253,19 @@ fn elementwise(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
     let q = plan.prime.q();
     let w = u64::from(q);
     let (r, r_inv) = ((1 << 32) % w, pow((1 << 32) % w, w - 2, w));
-    let edges = [0, 1, 2, 3, q - 1, q - 2, q / 2, q / 2 + 1, 1 << 26, r as u32, r_inv as u32];
+    let edges = [
+        0,
+        1,
+        2,
+        3,
+        q - 1,
+        q - 2,
+        q / 2,
+        q / 2 + 1,
+        1 << (plan.prime.bits() - 1),
+        r as u32,
+        r_inv as u32,
+    ];
     // Every pair of edges, then random words; out starts from another mix of both.
     let mut draw = |i: usize, period: usize, len: usize| {
         let edge = i / period % edges.len();
@@ -281,8 +300,10 @@ fn elementwise(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
     test("add_assign", &|x| (kernels.add_assign)(x, a, plan), &|x, y, _| x + y);
     test("sub_assign", &|x| (kernels.sub_assign)(x, a, plan), &|x, y, _| x + w - y);
     test("negate", &|x| (kernels.negate)(x, plan), &|x, _, _| w - x);
-    test("to_mont", &|x| (kernels.to_mont)(x, plan), &|x, _, _| x * r);
-    test("from_mont", &|x| (kernels.from_mont)(x, plan), &|x, _, _| x * r_inv);
+    for c in edges.into_iter().chain([plan.prime.r2()]) {
+        let factor = u64::from(c) * r_inv % w;
+        test("scale", &|x| (kernels.scale)(x, c, plan), &|x, _, _| x * factor);
+    }
 }
 
 fn block_sums(kernels: &Kernels, plan: &Plan, rng: &mut ChaCha20Rng) {
@@ -548,7 +569,7 @@ fn samplers(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
             assert_eq!(kept, (portable.uniform)(&mut y[1..], &chunk, plan), "{isa} uniform");
             assert_eq!(x[1..=kept], y[1..=kept], "{isa} uniform");
             assert!(x[1 + kept + KEPT_SLACK..].iter().all(|&x| x == 7), "{isa} uniform");
-            let words = chunk.0.as_flattened().iter().map(|w| w & ((1 << 27) - 1));
+            let words = chunk.0.as_flattened().iter().map(|w| w % (1 << plan.prime.bits()));
             assert!(words.filter(|&w| w < plan.prime.q()).eq(x[1..=kept].iter().copied()));
         }
     }
@@ -676,8 +697,10 @@ fn roots_and_primes_are_the_first_that_serve() {
         assert_eq!(candidates.find(|&r| pow(r, N as u64, q) == q - 1), Some(psi), "root mod {q}");
     }
     let prime = |&q: &u64| (2..).take_while(|d| d * d <= q).all(|d| q % d != 0);
-    let mut largest = (1..).map(|k| (1 << 27) + 1 - 2 * N as u64 * k).filter(prime);
-    for (q, _) in ROOTS {
-        assert_eq!(largest.next(), Some(q));
+    let mut largest =
+        [27, 25].map(|bits| (1..).map(move |k| (1 << bits) + 1 - 2 * N as u64 * k).filter(prime));
+    for (i, (q, _)) in ROOTS.into_iter().enumerate() {
+        // The fourth is the special prime of Q81.
+        assert_eq!(largest[usize::from(i == 3)].next(), Some(q));
     }
 }

@@ -1,8 +1,8 @@
 //! Twiddle factors as vector units take them: centred, with signed companions, in the order of use.
 
 use super::contract::GROUP;
-use crate::ntt::plan::{PLAIN, PRIMES};
-use crate::ntt::{N, PLANS, Plan};
+use crate::ntt::N;
+use crate::ntt::plan::{self, PLAIN};
 use crate::zq::Prime;
 
 /// Groups in a limb, and runs in a group.
@@ -11,10 +11,11 @@ pub(super) const GROUPS: usize = N / GROUP;
 /// Fraction bits of a companion: what the processor's high product shifts out.
 const COMPANION_BITS: u32 = if cfg!(target_arch = "aarch64") { 31 } else { 32 };
 
-/// The factors of one prime, 62 KiB. Each is centred, |w| <= q/2; its companion is
+/// The factors of one plan, 62 KiB. Each is centred, |w| <= q/2; its companion is
 /// round(2^`COMPANION_BITS` w / q).
 #[repr(C, align(64))]
-pub(super) struct Twiddles {
+#[derive(Debug)]
+pub(crate) struct Twiddles {
     /// Layers 1 to 8: entry m + i for block i of the layer of m blocks.
     pub w: [i32; GROUP],
     pub ws: [i32; GROUP],
@@ -29,32 +30,23 @@ pub(super) struct Twiddles {
     pub w_last: [i32; 2],
 }
 
-static TWIDDLES: [Twiddles; 3] =
-    [Twiddles::new(PLANS[0]), Twiddles::new(PLANS[1]), Twiddles::new(PLANS[2])];
-
 impl Twiddles {
-    /// The factors that belong to a plan.
-    #[inline(always)]
-    pub(super) fn of(plan: &Plan) -> &'static Self {
-        const { assert!(TWIDDLES.len() == PRIMES.len()) }
-        // SAFETY: a plan's index is its place among the primes, and plans are made in one file only.
-        unsafe { TWIDDLES.get_unchecked(plan.index) }
-    }
-
-    const fn new(plan: &Plan) -> Self {
-        let prime = plan.prime;
+    /// Those of the plan with the same arguments. Where there are two halves, the inverse of one takes
+    /// the twiddles of the other.
+    pub(crate) const fn new(prime: Prime, psi: u32, half: Option<usize>) -> Self {
+        let [plan, _] = plan::twiddles(prime, psi, half);
+        let n_inv = prime.inv(if half.is_none() { N } else { 2 * N } as u32);
         let mut out = Self {
             w: [0; GROUP],
             ws: [0; GROUP],
             tail: [[[[0; GROUPS]; 15]; GROUPS]; 2],
             inverse_tail: [[[[0; GROUPS]; 15]; GROUPS]; 2],
-            n_inv: pair(&prime, plan.n_inv.0),
-            // The table has the factor for b - a.
-            w_last: pair(&prime, prime.neg(plan.w_last.0)),
+            n_inv: pair(&prime, n_inv),
+            w_last: pair(&prime, prime.mul(plan[1], n_inv)),
         };
         let mut i = 0;
         while i < GROUP {
-            [out.w[i], out.ws[i]] = pair(&prime, plan.w[i]);
+            [out.w[i], out.ws[i]] = pair(&prime, plan[i]);
             i += 1;
         }
         let mut run = 0;
@@ -63,10 +55,10 @@ impl Twiddles {
             while row < 15 {
                 let (m, block) = place(run, row);
                 let (group, lane) = (run / GROUPS, run % GROUPS);
-                let [w, ws] = pair(&prime, plan.w[m + block]);
+                let [w, ws] = pair(&prime, plan[m + block]);
                 out.tail[0][group][row][lane] = w;
                 out.tail[1][group][row][lane] = ws;
-                let [w, ws] = pair(&prime, plan.w[2 * m - 1 - block]);
+                let [w, ws] = pair(&prime, plan[2 * m - 1 - block]);
                 out.inverse_tail[0][group][row][lane] = w;
                 out.inverse_tail[1][group][row][lane] = ws;
                 row += 1;

@@ -95,7 +95,7 @@ impl Layout {
         out: &mut Plaintext,
     ) -> Result<(), Error> {
         let dims = self.dims();
-        let mut blocks = out.coeffs.chunks_exact_mut(dims);
+        let mut blocks = out.coeffs.as_flattened_mut().chunks_exact_mut(dims);
         for vector in vectors {
             let block = blocks.next().ok_or(Error::Length)?;
             if vector.is_empty() {
@@ -144,7 +144,7 @@ impl Layout {
         out: &mut Plaintext,
     ) -> Result<(), Error> {
         self.place(probes, false, out)?;
-        (k.plain_inverse)(&mut out.coeffs, self.layers());
+        (k.plain_inverse)(out.coeffs.as_flattened_mut(), self.layers());
         Ok(())
     }
 
@@ -163,10 +163,11 @@ impl Layout {
         // Reversed, sum t_i X^(d-1-i), then times X^-(d-1): the score moves to coefficient 0 of its
         // block. In the whole ring that is a rotation, X^N = -1 turning what wraps.
         self.place(templates, true, plain)?;
-        (k.plain_inverse)(&mut plain.coeffs, self.layers());
+        let coeffs = plain.coeffs.as_flattened_mut();
+        (k.plain_inverse)(coeffs, self.layers());
         let shift = self.dims() - 1;
-        plain.coeffs.rotate_left(shift);
-        for c in plain.coeffs.iter_mut().rev().take(shift) {
+        coeffs.rotate_left(shift);
+        for c in coeffs.iter_mut().rev().take(shift) {
             *c = zt::canonical(-(*c as i32));
         }
         let multiplicand = plain.to_multiplicand(k, out);
@@ -185,7 +186,7 @@ impl Layout {
         out: &mut Plaintext,
     ) -> Result<(), Error> {
         self.place(vectors, false, out)?;
-        (k.plain_inverse)(&mut out.coeffs, LOG_N);
+        (k.plain_inverse)(out.coeffs.as_flattened_mut(), LOG_N);
         Ok(())
     }
 }

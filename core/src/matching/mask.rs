@@ -20,7 +20,7 @@ use zeroize::Zeroize;
 /// A plaintext whose slots are uniform mod t except that each user's sum to zero.
 fn zero_sum(k: &Kernels, layout: Layout, stream: &mut Stream, out: &mut Plaintext) {
     let mut words = Words::new(k, stream);
-    for block in out.coeffs.chunks_exact_mut(layout.dims()) {
+    for block in out.coeffs.as_flattened_mut().chunks_exact_mut(layout.dims()) {
         let mut sum = 0i32;
         if let Some((first, rest)) = block.split_first_mut() {
             for slot in rest {
@@ -31,7 +31,7 @@ fn zero_sum(k: &Kernels, layout: Layout, stream: &mut Stream, out: &mut Plaintex
             *first = zt::canonical(-sum);
         }
     }
-    (k.plain_inverse)(&mut out.coeffs, LOG_N);
+    (k.plain_inverse)(out.coeffs.as_flattened_mut(), LOG_N);
 }
 
 /// Uniform mod t: 2^32 - 1 is a multiple of t, so only the word 2^32 - 1 is rejected.
@@ -95,8 +95,9 @@ impl<const L: usize> SecretKey<L> {
         out: &mut Scores,
     ) {
         self.decrypt(k, masked, plain, scratch);
-        (k.plain_forward)(&mut plain.coeffs, LOG_N);
-        for (score, block) in out.scores.iter_mut().zip(plain.coeffs.chunks_exact(layout.dims())) {
+        (k.plain_forward)(plain.coeffs.as_flattened_mut(), LOG_N);
+        for (score, block) in out.scores.iter_mut().zip(plain.coeffs().chunks_exact(layout.dims()))
+        {
             // 512 words below 2^17.
             *score = zt::centre(zt::canonical(block.iter().map(|&x| x as i32).sum()));
         }

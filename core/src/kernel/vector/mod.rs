@@ -60,8 +60,10 @@ macro_rules! each {
     }};
 }
 
+pub(super) mod base;
 pub(super) mod ntt;
 pub(super) mod pack;
+pub(super) mod permute;
 pub(super) mod plain;
 pub(super) mod pointwise;
 pub(super) mod quantise;
@@ -69,10 +71,10 @@ pub(super) mod sample;
 
 use super::lanes::Lanes;
 
-/// A signed |x| < 2^31 - 2^26 to |r| <= 2^26 + 2^22 (less than 0.54 q), since q is just below 2^27.
+/// A signed |x| < 2^31 - 2^26 to |r| < q, since q is just below 2^`bits`: see the contract.
 #[inline(always)]
-fn centre<V: Lanes>(x: V, q: V) -> V {
-    let k = x.add(V::splat(1 << 26)).sar::<27>();
+fn centre<V: Lanes>(x: V, q: V, bits: u32) -> V {
+    let k = x.add(V::splat(1 << (bits - 1))).sar_by(bits);
     x.sub(k.mul(q))
 }
 

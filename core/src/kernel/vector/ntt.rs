@@ -222,9 +222,10 @@ pub(crate) fn forward_mul_acc<V: Lanes>(x: &mut Limb, a: &Limb, b: &Limb, plan: 
 /// x = its transform, plus a b 2^-32 if there is such a product.
 #[inline(always)]
 fn forward_then<V: Lanes>(x: &mut Limb, product: Option<(&Limb, &Limb)>, plan: &Plan) {
-    let table = Twiddles::of(plan);
+    let table = plan.twiddles;
     let q = V::splat(plan.prime.q());
     let inverse = V::splat(plan.prime.qinv());
+    let bits = plan.prime.bits();
     let x = x.as_mut_ptr();
     let mut buffer = Group(MaybeUninit::uninit());
     let runs = buffer.0.as_mut_ptr().cast::<u32>();
@@ -241,7 +242,7 @@ fn forward_then<V: Lanes>(x: &mut Limb, product: Option<(&Limb, &Limb)>, plan: &
             let x = x.add(at);
             let source = Broadcast { table, block: GROUPS + group };
             let factors = product.map(|(a, b)| (a.as_ptr().add(at), b.as_ptr().add(at)));
-            let end = End { x, factors, table, group, q, inverse };
+            let end = End { x, factors, table, group, q, inverse, bits };
             if V::LANES == 16 {
                 let mut v = load::<V>(x, 16);
                 forward_four(&mut v, source, q);
@@ -272,6 +273,7 @@ struct End<'a, V> {
     group: usize,
     q: V,
     inverse: V,
+    bits: u32,
 }
 
 impl<V: Lanes> End<'_, V> {
@@ -291,7 +293,7 @@ impl<V: Lanes> End<'_, V> {
                     v[I] = v[I].add(a.montgomery(b, self.q, self.inverse));
                 });
             }
-            sixteen!(I => v[I] = lift(centre(v[I], self.q), self.q));
+            sixteen!(I => v[I] = lift(centre(v[I], self.q, self.bits), self.q));
             store(v, self.x.add(run), 16);
         }
     }
@@ -299,8 +301,9 @@ impl<V: Lanes> End<'_, V> {
 
 #[inline(always)]
 pub(crate) fn inverse<V: Lanes>(x: &mut Limb, plan: &Plan) {
-    let table = Twiddles::of(plan);
+    let table = plan.twiddles;
     let q = V::splat(plan.prime.q());
+    let bits = plan.prime.bits();
     let x = x.as_mut_ptr();
     let mut buffer = Group(MaybeUninit::uninit());
     let runs = buffer.0.as_mut_ptr().cast::<u32>();
@@ -310,16 +313,16 @@ pub(crate) fn inverse<V: Lanes>(x: &mut Limb, plan: &Plan) {
             let x = x.add(GROUP * group);
             let source = Mirrored { table, block: GROUPS + group };
             if V::LANES == 16 {
-                let v = begin::<V>(x, table, group, 0, q);
-                store(inverse_middle(v, source, q), x, 16);
+                let v = begin::<V>(x, table, group, 0, q, bits);
+                store(inverse_middle(v, source, q, bits), x, 16);
                 continue;
             }
             for run in (0..16).step_by(V::LANES) {
-                store_runs(begin::<V>(x, table, group, run, q), runs, run);
+                store_runs(begin::<V>(x, table, group, run, q, bits), runs, run);
             }
             for column in (0..16).step_by(V::LANES) {
                 let v = load::<V>(runs.add(column), 16);
-                store(inverse_middle(v, source, q), x.add(column), 16);
+                store(inverse_middle(v, source, q, bits), x.add(column), 16);
             }
         }
         let source = Mirrored { table, block: 1 };
@@ -328,7 +331,7 @@ pub(crate) fn inverse<V: Lanes>(x: &mut Limb, plan: &Plan) {
         for column in (0..GROUP).step_by(V::LANES) {
             let mut v = load::<V>(x.add(column), GROUP);
             inverse_three(&mut v, source, q);
-            (v[0], v[8]) = (centre(v[0], q), centre(v[8], q));
+            (v[0], v[8]) = (centre(v[0], q, bits), centre(v[8], q, bits));
             for i in 0..8 {
                 let (sum, difference) = (v[i].add(v[i + 8]), v[i + 8].sub(v[i]));
                 v[i] = canonical(sum.shoup(n, ns, ns, q), q);
@@ -353,29 +356,35 @@ unsafe fn begin<V: Lanes>(
     group: usize,
     run: usize,
     q: V,
+    bits: u32,
 ) -> [V; 16] {
     // SAFETY: the caller's promise.
     unsafe {
         let source = Rows::new(&table.inverse_tail, group, run);
-        V::transpose(inverse_middle(load::<V>(x.add(run), 16), source, q))
+        V::transpose(inverse_middle(load::<V>(x.add(run), 16), source, q, bits))
     }
 }
 
-/// Four inverse layers on words below 5q/4, and the results brought below that again.
+/// Four inverse layers on words below 7q/5, and the results brought below that again.
 ///
 /// # Safety
 /// As `Source::get`.
 #[inline(always)]
-unsafe fn inverse_middle<V: Lanes, S: Source<V>>(mut v: [V; 16], source: S, q: V) -> [V; 16] {
+unsafe fn inverse_middle<V: Lanes, S: Source<V>>(
+    mut v: [V; 16],
+    source: S,
+    q: V,
+    bits: u32,
+) -> [V; 16] {
     // SAFETY: the caller's promise.
     unsafe {
         inverse_three(&mut v, source, q);
-        (v[0], v[8]) = (centre(v[0], q), centre(v[8], q));
+        (v[0], v[8]) = (centre(v[0], q, bits), centre(v[8], q, bits));
         let v = &mut v;
         distance_8!(inverse_layer v source q);
     }
     for i in 1..8 {
-        v[i] = centre(v[i], q);
+        v[i] = centre(v[i], q, bits);
     }
     v
 }

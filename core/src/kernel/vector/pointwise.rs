@@ -42,21 +42,41 @@ pub(crate) fn negate<V: Lanes>(a: &mut Limb, plan: &Plan) {
 }
 
 #[inline(always)]
-pub(crate) fn to_mont<V: Lanes>(a: &mut Limb, plan: &Plan) {
-    scale::<V>(a, plan.prime.r2(), plan);
-}
-
-#[inline(always)]
-pub(crate) fn from_mont<V: Lanes>(a: &mut Limb, plan: &Plan) {
-    scale::<V>(a, 1, plan);
-}
-
-/// a = a c 2^-32.
-#[inline(always)]
-fn scale<V: Lanes>(a: &mut Limb, c: u32, plan: &Plan) {
+pub(crate) fn scale<V: Lanes>(a: &mut Limb, c: u32, plan: &Plan) {
     let (q, inverse) = (V::splat(plan.prime.q()), V::splat(plan.prime.qinv()));
     let c = V::splat(c);
     each!(V, a, x, [], lift(x.montgomery(c, q, inverse), q));
+}
+
+#[inline(always)]
+pub(crate) fn split<V: Lanes>(a: &mut Limb, b: &mut Limb, plan: &Plan) {
+    let (q, inverse) = (V::splat(plan.prime.q()), V::splat(plan.prime.qinv()));
+    let root = V::splat(plan.top);
+    let (a, b) = (a.as_mut_ptr(), b.as_mut_ptr());
+    for i in (0..N).step_by(V::LANES) {
+        // SAFETY: i + LANES is at most N.
+        unsafe {
+            let (x, y) = (V::load(a.add(i)), V::load(b.add(i)));
+            let t = y.montgomery(root, q, inverse);
+            canonical(x.add(t), q).store(a.add(i));
+            canonical(x.sub(t), q).store(b.add(i));
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn join<V: Lanes>(a: &mut Limb, b: &mut Limb, plan: &Plan) {
+    let (q, inverse) = (V::splat(plan.prime.q()), V::splat(plan.prime.qinv()));
+    let root = V::splat(plan.top);
+    let (a, b) = (a.as_mut_ptr(), b.as_mut_ptr());
+    for i in (0..N).step_by(V::LANES) {
+        // SAFETY: i + LANES is at most N.
+        unsafe {
+            let (x, y) = (V::load(a.add(i)), V::load(b.add(i)));
+            lift(x.add(y).sub(q), q).store(a.add(i));
+            lift(y.sub(x).montgomery(root, q, inverse), q).store(b.add(i));
+        }
+    }
 }
 
 /// The sums of products of each group's two halves (lanes 0 to 7 and 8 to 15 of its rows), which are

@@ -146,7 +146,7 @@ pub(crate) fn ternary<V: Lanes>(out: &mut [u32], chunk: &Chunk) -> usize {
 pub(crate) fn uniform<V: Lanes>(out: &mut [u32], chunk: &Chunk, plan: &Plan) -> usize {
     assert!(out.len() >= size_of::<Chunk>() / 4 + KEPT_SLACK);
     let out = out.as_mut_ptr();
-    let (q, mask) = (V::splat(plan.prime.q()), V::splat((1 << 27) - 1));
+    let (q, mask) = (V::splat(plan.prime.q()), V::splat((1 << plan.prime.bits()) - 1));
     let mut kept = 0;
     for i in 0..16 {
         for at in (0..16).step_by(V::LANES) {
