@@ -1,6 +1,7 @@
 //! Polynomials in R_Q = Z_Q\[X\]/(X^N + 1), held limb by limb. The representation is a type.
 
 use crate::kernel::Kernels;
+use crate::kernel::contract::Limb;
 use crate::ntt::{self, N};
 use crate::place::{retag, wipe};
 use crate::rns::Rns;
@@ -83,6 +84,39 @@ impl<const L: usize, R> Poly<L, R> {
     }
 }
 
+/// Limbs of some basis, for what is not one polynomial: keys and working space.
+#[derive(Zeroable)]
+#[repr(C, align(64))]
+pub struct Limbs<const COUNT: usize>([Limb; COUNT]);
+
+/// [`Limbs`], however many.
+pub trait Room: AsRef<[Limb]> + AsMut<[Limb]> + Zeroable + Zeroize {
+    /// All zero, for statics.
+    const ZERO: Self;
+}
+
+impl<const COUNT: usize> Room for Limbs<COUNT> {
+    const ZERO: Self = Self([[0; N]; COUNT]);
+}
+
+impl<const COUNT: usize> AsRef<[Limb]> for Limbs<COUNT> {
+    fn as_ref(&self) -> &[Limb] {
+        &self.0
+    }
+}
+
+impl<const COUNT: usize> AsMut<[Limb]> for Limbs<COUNT> {
+    fn as_mut(&mut self) -> &mut [Limb] {
+        &mut self.0
+    }
+}
+
+impl<const COUNT: usize> Zeroize for Limbs<COUNT> {
+    fn zeroize(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
 impl<const L: usize, R> Zeroize for Poly<L, R> {
     fn zeroize(&mut self) {
         wipe(&mut self.limbs);
@@ -107,18 +141,7 @@ impl<const L: usize> Poly<L, Coeff> {
         a: &Poly<L, Eval>,
         b: &Poly<L, Mont>,
     ) -> &mut Poly<L, Eval> {
-        for ((low, high), plan) in
-            ntt::halves(&mut self.limbs, Rns::<L>::PARTS).zip(Rns::<L>::PLANS)
-        {
-            if let Some(high) = high {
-                (k.split)(low, high, plan);
-            }
-        }
-        for (((limb, a), b), plan) in
-            self.limbs.iter_mut().zip(&a.limbs).zip(&b.limbs).zip(Rns::<L>::PLANS)
-        {
-            (k.forward_mul_acc)(limb, a, b, plan);
-        }
+        ntt::forward_mul_acc(k, &mut self.limbs, &a.limbs, &b.limbs, &Rns::<L>::PLANS);
         retag(self)
     }
 }

@@ -91,6 +91,21 @@ impl<const L: usize> Rns<L> {
         c
     };
 
+    /// 2^32 / q of the last prime q, modulo each limb's prime but its own.
+    pub(crate) const LAST_INVERSE: [u32; L] = {
+        let mut c = [0; L];
+        let last = Self::PRIMES[Self::COUNT - 1].q();
+        let mut i = 0;
+        while i < L {
+            let p = Self::PRIMES[i];
+            if p.q() != last {
+                c[i] = p.mul(p.inv(last % p.q()), p.r());
+            }
+            i += 1;
+        }
+        c
+    };
+
     /// What the rounding to plaintext needs of each limb.
     ///
     /// With y_i = w (Q/q_i)^-1 mod q_i, w = sum y_i Q/q_i - k Q, so t w / Q = sum y_i t/q_i mod t.

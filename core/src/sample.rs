@@ -11,7 +11,7 @@ use crate::attest::{Domain, hash};
 use crate::ct;
 use crate::kernel::Kernels;
 use crate::kernel::contract::{Chunk, KEPT_SLACK, Limb, SAMPLES};
-use crate::ntt::{N, Plan};
+use crate::ntt::{N, Plan, parts};
 use crate::place::wipe;
 use crate::poly::{Coeff, Eval, Poly};
 use crate::rns::Rns;
@@ -130,10 +130,16 @@ pub(crate) fn uniform_limbs(k: &Kernels, stream: &mut Stream, out: &mut [Limb], 
 
 /// Uniform in {-1, 0, 1}: bytes below 255, mod 3, less 1. Every N coefficients are drawn by themselves.
 pub fn ternary<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Coeff>) {
+    const { assert!(Rns::<L>::COUNT > 1) }
+    ternary_limbs(k, stream, &mut out.limbs, &Rns::<L>::PLANS);
+}
+
+/// The same for the limbs of any basis of two primes at least.
+pub(crate) fn ternary_limbs(k: &Kernels, stream: &mut Stream, out: &mut [Limb], plans: &[&Plan]) {
     // What is drawn too much goes into the second limb, which is written last.
-    const { assert!(Rns::<L>::COUNT > 1 && N > size_of::<Chunk>() + KEPT_SLACK) }
+    const { assert!(N > size_of::<Chunk>() + KEPT_SLACK) }
     let mut chunks = zero::<2>();
-    for part in out.limbs.chunks_exact_mut(Rns::<L>::COUNT) {
+    for part in out.chunks_exact_mut(plans.len() / parts(plans)) {
         let mut filled = 0;
         let words = part.as_flattened_mut();
         while filled < N {
@@ -146,25 +152,19 @@ pub fn ternary<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<
                 filled += (k.ternary)(rest, chunk);
             }
         }
-        (k.spread)(part, &Rns::<L>::PLANS);
+        (k.spread)(part, plans);
     }
     wipe(&mut chunks);
 }
 
 /// Centred binomial with parameter [`ETA`]. Every N coefficients are drawn by themselves.
 pub fn noise<const L: usize>(k: &Kernels, stream: &mut Stream, out: &mut Poly<L, Coeff>) {
-    noise_limbs(k, stream, &mut out.limbs, &Rns::<L>::PLANS, Rns::<L>::PARTS);
+    noise_limbs(k, stream, &mut out.limbs, &Rns::<L>::PLANS);
 }
 
 /// The same for the limbs of any basis.
-pub(crate) fn noise_limbs(
-    k: &Kernels,
-    stream: &mut Stream,
-    out: &mut [Limb],
-    plans: &[&Plan],
-    parts: usize,
-) {
-    for part in out.chunks_exact_mut(plans.len() / parts) {
+pub(crate) fn noise_limbs(k: &Kernels, stream: &mut Stream, out: &mut [Limb], plans: &[&Plan]) {
+    for part in out.chunks_exact_mut(plans.len() / parts(plans)) {
         if let [first, ..] = part {
             small_noise(k, stream, first);
         }

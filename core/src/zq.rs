@@ -78,6 +78,13 @@ impl Prime {
         self.r2
     }
 
+    /// 2^32 mod q.
+    #[must_use]
+    #[inline(always)]
+    pub const fn r(&self) -> u32 {
+        self.montgomery_mul(self.r2, 1)
+    }
+
     /// q^-1 mod 2^32.
     #[must_use]
     #[inline(always)]

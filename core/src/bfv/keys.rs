@@ -3,7 +3,8 @@
 use crate::attest::{Domain, hash};
 use crate::ct;
 use crate::kernel::Kernels;
-use crate::ntt::N;
+use crate::kernel::contract::Limb;
+use crate::ntt::{self, N, Plan};
 use crate::place::retag;
 use crate::poly::{Coeff, Eval, Mont, Poly};
 use crate::rns::Rns;
@@ -66,16 +67,26 @@ impl<const L: usize> SecretKey<L> {
     /// The same seed always gives the same key. Fewer than one seed in 10^8 give a norm above six
     /// sigma at the first try; the derivation then goes on with its keystream, so that no seed fails.
     pub fn derive(&mut self, k: &Kernels, seed: &[u8; 32]) {
-        let mut stream = Stream::derive(SECRET, seed);
-        let s = retag::<L, Mont, Coeff>(&mut self.s);
-        loop {
-            sample::ternary(k, &mut stream, s);
-            // Public: which of the tries was the first to keep the bound, which is thrown away else.
-            if ct::public(norm(s) <= const { max_secret_norm((Rns::<L>::PARTS * N) as u64) }) {
-                break;
-            }
+        derive(k, seed, &mut self.s.limbs, &Rns::<L>::PLANS);
+    }
+}
+
+/// The secret key over any basis, as multiplicand.
+pub(super) fn derive(k: &Kernels, seed: &[u8; 32], s: &mut [Limb], plans: &[&Plan]) {
+    let mut stream = Stream::derive(SECRET, seed);
+    let bound = max_secret_norm((ntt::parts(plans) * N) as u64);
+    loop {
+        sample::ternary_limbs(k, &mut stream, s, plans);
+        // Public: which of the tries was the first to keep the bound, which is thrown away else.
+        if ct::public(norm(s, plans) <= bound) {
+            break;
         }
-        s.forward(k).to_mont(k);
+    }
+    for ((low, high), plan) in ntt::halves(s, ntt::parts(plans)).zip(plans) {
+        ntt::forward(k, low, high, plan);
+    }
+    for (limb, plan) in s.iter_mut().zip(plans) {
+        (k.scale)(limb, plan.prime.r2(), plan);
     }
 }
 
@@ -94,10 +105,11 @@ pub fn generate<const L: usize>(
     public.expand(k);
 
     let mut stream = Stream::derive(ERROR, seed);
+    let bound = const { max_error_norm((Rns::<L>::PARTS * N) as u64) };
     loop {
         sample::noise(k, &mut stream, scratch);
         // Public: as for s.
-        if ct::public(norm(scratch) <= const { max_error_norm((Rns::<L>::PARTS * N) as u64) }) {
+        if ct::public(norm(&scratch.limbs, &Rns::<L>::PLANS) <= bound) {
             break;
         }
     }
@@ -111,11 +123,13 @@ pub fn generate<const L: usize>(
 }
 
 /// The squared norm of a small polynomial.
-fn norm<const L: usize>(poly: &Poly<L, Coeff>) -> u64 {
-    let p = Rns::<L>::PRIMES[0];
-    let square = |&x: &u32| {
-        let x = i64::from(p.centre(x));
-        (x * x) as u64
-    };
-    poly.limbs.iter().step_by(Rns::<L>::COUNT).flatten().map(square).sum()
+fn norm(limbs: &[Limb], plans: &[&Plan]) -> u64 {
+    let mut sum = 0;
+    for (limb, plan) in limbs.iter().zip(plans).step_by(plans.len() / ntt::parts(plans)) {
+        for &x in limb {
+            let x = i64::from(plan.prime.centre(x));
+            sum += (x * x) as u64;
+        }
+    }
+    sum
 }

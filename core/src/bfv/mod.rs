@@ -6,14 +6,22 @@ mod decrypt;
 mod encode;
 mod encrypt;
 mod evaluate;
+mod galois;
 mod keys;
+mod multiply;
 #[cfg(feature = "hazmat")]
 pub mod noise;
 pub mod params;
+mod switch;
+mod switch_keys;
 mod zero;
 
 pub use encode::Plaintext;
 pub use encrypt::{Ciphertext, SeededCiphertext, encrypt};
+pub use galois::{Hoisted, Rotation};
 pub use keys::{PublicKey, SecretKey, generate};
-pub use params::{Q54, Q81};
+pub use multiply::{Multiply, Product, Tensor};
+pub use params::{Q54, Q81, Q108, Q135};
+pub use switch::Switch;
+pub use switch_keys::{GaloisKey, KeyGen, RelinKey};
 pub use zero::Zero;

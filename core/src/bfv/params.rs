@@ -23,6 +23,12 @@ pub const Q54: usize = 2;
 /// Three limbs: 81 bits. For the same with room for noise flooding.
 pub const Q81: usize = 3;
 
+/// Degree 8192, four primes: 108 bits. What Q135 switches down to.
+pub const Q108: usize = 8;
+
+/// Degree 8192, five primes: 135 bits. For three products of ciphertexts, one after the other.
+pub const Q135: usize = 10;
+
 /// No total modulus, special prime included, may exceed this many bits.
 pub const MAX_MODULUS_BITS: u32 = 106;
 

@@ -20,6 +20,14 @@ pub const LOG_N: usize = 12;
 /// Words in a limb, and the smaller ring degree: R = Z\[X\]/(X^N + 1).
 pub const N: usize = 1 << LOG_N;
 
+/// Limbs a prime in a basis.
+pub(crate) fn parts(plans: &[&Plan]) -> usize {
+    match plans {
+        [plan, ..] if plan.top != 0 => 2,
+        _ => 1,
+    }
+}
+
 /// The limbs of each prime: the only one, or the low and the high half.
 pub(crate) fn halves(
     limbs: &mut [Limb],
@@ -37,6 +45,24 @@ pub(crate) fn forward(k: &Kernels, low: &mut Limb, high: Option<&mut Limb>, plan
         (k.forward)(high, plan.other);
     }
     (k.forward)(low, plan);
+}
+
+/// Coefficients to values modulo all primes of a basis, plus a b 2^-32.
+pub(crate) fn forward_mul_acc(
+    k: &Kernels,
+    x: &mut [Limb],
+    a: &[Limb],
+    b: &[Limb],
+    plans: &[&Plan],
+) {
+    for ((low, high), plan) in halves(x, parts(plans)).zip(plans) {
+        if let Some(high) = high {
+            (k.split)(low, high, plan);
+        }
+    }
+    for (((x, a), b), plan) in x.iter_mut().zip(a).zip(b).zip(plans) {
+        (k.forward_mul_acc)(x, a, b, plan);
+    }
 }
 
 /// And back.
