@@ -14,22 +14,30 @@
 //! bytes a limb, in evaluation form and transform order ([`crate::kernel::contract`]). A word that is
 //! not below its prime is refused.
 //!
-//! | kind | body | Q54 | Q81 |
-//! |---|---|---|---|
-//! | public key | 2^32 p0 (the multiplicand), 32-byte seed of p1 | 27,688 | 41,512 |
-//! | ciphertext | c0, c1 | 55,304 | 82,952 |
-//! | seeded ciphertext | c0, 32-byte seed of c1 | 27,688 | 41,512 |
-//! | folded batch | 32 sums a limb (unused ones zero), c1 | 27,872 | 41,804 |
+//! | kind | body | Q54 | Q81 | Q135 |
+//! |---|---|---|---|---|
+//! | 1 public key | 2^32 p0 (the multiplicand), 32-byte seed of p1 | 27,688 | 41,512 | 138,280 |
+//! | 2 ciphertext | c0, c1 | 55,304 | 82,952 | 276,488 |
+//! | 3 seeded ciphertext | c0, 32-byte seed of c1 | 27,688 | 41,512 | 138,280 |
+//! | 4 folded batch | 32 sums a limb (unused ones zero), c1 | 27,872 | 41,804 | |
+//! | 5 relinearisation key | b of each row, 32-byte seed of all a | 82,984 | 165,928 | 829,480 |
+//! | 6 Galois key | g, 32 bits little-endian; b of each row, 32-byte seed of all a | 82,988 | 165,932 | 829,484 |
+//!
+//! Rows are as key switching takes them: limbs of Q and of the special prime, times 2^32, those of Q
+//! divided by the special prime.
 //!
 //! **Stability.** Within one version of this format the bytes of a value never change; golden vectors
 //! hold it to that. A new version is a new major version of the crate (before 1.0, a new minor one),
 //! and decoders name the version they refused. The same rule holds for receipts and for the host's
 //! store.
 
-use crate::bfv::{Ciphertext, PublicKey, SeededCiphertext, params};
+use crate::bfv::{
+    Ciphertext, GaloisKey, PublicKey, RelinKey, SeededCiphertext, Switch, expand, params,
+};
 use crate::kernel::Kernels;
 use crate::kernel::contract::{Limb, PACKED, WORD_BITS};
 use crate::matching::{Folded, Layout};
+use crate::ntt::{N, Plan};
 use crate::rns::Rns;
 use crate::zq::Prime;
 use bytemuck::Zeroable;
@@ -62,6 +70,8 @@ pub enum WireError {
     Kind(u8),
     /// Another parameter set.
     Parameters(u8),
+    /// No automorphism: an even number, or one not below twice the ring's degree.
+    Element(u32),
     /// No such layout, or a layout where none belongs.
     Layout(u8),
     /// A word that is not below its prime, or an unused sum that is not zero.
@@ -83,6 +93,7 @@ impl fmt::Display for WireError {
             Self::Version(v) => write!(f, "format version {v} is not known"),
             Self::Kind(kind) => write!(f, "object of another kind ({kind})"),
             Self::Parameters(id) => write!(f, "object of another parameter set ({id})"),
+            Self::Element(g) => write!(f, "X -> X^{g} is no automorphism"),
             Self::Layout(id) => write!(f, "no such layout ({id})"),
             Self::Coefficient { limb, index } => {
                 write!(f, "coefficient {index} of limb {limb} is not canonical")
@@ -195,6 +206,12 @@ impl<'a> Reader<'a> {
         Ok((Self { rest, limb: 0 }, layout))
     }
 
+    fn word(&mut self) -> u32 {
+        let Some((word, rest)) = self.rest.split_first_chunk() else { return 0 };
+        self.rest = rest;
+        u32::from_le_bytes(*word)
+    }
+
     fn seed(&mut self, out: &mut [u8; 32]) {
         if let Some((seed, rest)) = self.rest.split_first_chunk() {
             *out = *seed;
@@ -227,7 +244,12 @@ impl<'a> Reader<'a> {
 
     /// Unpacks a polynomial's limbs, each word below its prime.
     fn poly<const L: usize>(&mut self, k: &Kernels, out: &mut [Limb; L]) -> Result<(), WireError> {
-        for (limb, plan) in out.iter_mut().zip(Rns::<L>::PLANS) {
+        self.limbs(k, out, &Rns::<L>::PLANS)
+    }
+
+    /// The same of any basis.
+    fn limbs(&mut self, k: &Kernels, out: &mut [Limb], plans: &[&Plan]) -> Result<(), WireError> {
+        for (limb, plan) in out.iter_mut().zip(plans) {
             if let Some((bytes, rest)) = self.rest.split_first_chunk() {
                 self.rest = rest;
                 if !(k.unpack)(limb, bytes, plan) {
@@ -321,6 +343,92 @@ impl<const L: usize> Wire for PublicKey<L> {
             reader.seed(&mut key.seed);
             key.expand(k);
             Ok(())
+        })
+    }
+}
+
+/// Bytes of a switching key's rows and seed.
+const fn switch_size<const L: usize>() -> usize
+where
+    Rns<L>: Switch,
+{
+    // Only b of each pair.
+    size_of::<<Rns<L> as Switch>::Key>() / size_of::<Limb>() / 2 * PACKED + 32
+}
+
+fn write_rows<const L: usize>(writer: &mut Writer<'_>, k: &Kernels, rows: &[Limb], seed: &[u8; 32])
+where
+    Rns<L>: Switch,
+{
+    let len = <Rns<L> as Switch>::PLANS.len();
+    for limb in rows.chunks_exact(2 * len).flat_map(|row| row.iter().take(len)) {
+        writer.limb(k, limb);
+    }
+    writer.bytes(seed);
+}
+
+fn read_rows<const L: usize>(
+    reader: &mut Reader<'_>,
+    k: &Kernels,
+    rows: &mut [Limb],
+    seed: &mut [u8; 32],
+) -> Result<(), WireError>
+where
+    Rns<L>: Switch,
+{
+    let plans = <Rns<L> as Switch>::PLANS;
+    for row in rows.chunks_exact_mut(2 * plans.len()) {
+        reader.limbs(k, row, plans)?;
+    }
+    reader.seed(seed);
+    expand::<L>(k, rows, seed);
+    Ok(())
+}
+
+impl<const L: usize> Wire for RelinKey<L>
+where
+    Rns<L>: Switch,
+{
+    const SIZE: usize = HEADER + switch_size::<L>();
+
+    fn encode(&self, k: &Kernels, out: &mut [u8]) -> Result<(), WireError> {
+        let mut writer = Writer::new::<L>(out, Self::SIZE, 5, 0)?;
+        write_rows::<L>(&mut writer, k, self.rows.as_ref(), &self.seed);
+        Ok(())
+    }
+
+    fn decode(&mut self, k: &Kernels, bytes: &[u8]) -> Result<(), WireError> {
+        or_zero(self, |key| {
+            let (mut reader, layout) = Reader::new::<L>(bytes, Self::SIZE, 5)?;
+            no_layout(layout)?;
+            read_rows::<L>(&mut reader, k, key.rows.as_mut(), &mut key.seed)
+        })
+    }
+}
+
+impl<const L: usize> Wire for GaloisKey<L>
+where
+    Rns<L>: Switch,
+{
+    const SIZE: usize = HEADER + 4 + switch_size::<L>();
+
+    fn encode(&self, k: &Kernels, out: &mut [u8]) -> Result<(), WireError> {
+        let mut writer = Writer::new::<L>(out, Self::SIZE, 6, 0)?;
+        writer.bytes(&self.element.to_le_bytes());
+        write_rows::<L>(&mut writer, k, self.rows.as_ref(), &self.seed);
+        Ok(())
+    }
+
+    fn decode(&mut self, k: &Kernels, bytes: &[u8]) -> Result<(), WireError> {
+        or_zero(self, |key| {
+            let (mut reader, layout) = Reader::new::<L>(bytes, Self::SIZE, 6)?;
+            no_layout(layout)?;
+            let element = reader.word();
+            if element.is_multiple_of(2) || element >= (2 * Rns::<L>::PARTS * N) as u32 {
+                return Err(WireError::Element(element));
+            }
+            key.set_element(element);
+            read_rows::<L>(&mut reader, k, key.rows.as_mut(), &mut key.seed)
         })
     }
 }

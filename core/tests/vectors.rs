@@ -13,10 +13,12 @@ use rand_core::SeedableRng;
 use std::path::PathBuf;
 use symbolon_core::attest::{Domain, bulk};
 use symbolon_core::bfv::{
-    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, encrypt, generate,
+    Ciphertext, GaloisKey, Hoisted, KeyGen, Multiply, Plaintext, Product, PublicKey, Q54, Q81,
+    Q135, RelinKey, Rotation, SecretKey, SeededCiphertext, Switch, Tensor, encrypt, generate,
 };
 use symbolon_core::matching::{Blind, Folded, Layout, fold};
 use symbolon_core::poly::{Coeff, Mont, Poly};
+use symbolon_core::rns::Rns;
 use symbolon_core::wire::{Wire, WireError};
 
 fn zero<T: Zeroable>() -> Box<T> {
@@ -29,7 +31,55 @@ fn encoded<T: Wire>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// One of each kind, as bytes.
+/// Key-switching keys and what they are for, as bytes.
+fn general<const L: usize, const PARTS: usize>() -> [(&'static str, Vec<u8>); 4]
+where
+    Rns<L>: Switch,
+{
+    let k = kernels();
+    let (mut sk, mut pk) = (zero::<SecretKey<L>>(), zero::<PublicKey<L>>());
+    let (mut plain, mut scratch) = (zero::<Plaintext<PARTS>>(), zero::<Poly<L, Coeff>>());
+    generate(k, &[2; 32], &mut sk, &mut pk, &mut scratch);
+    let mut keys = zero::<KeyGen<L>>();
+    keys.derive(k, &[2; 32]);
+    let (mut relin, mut galois) = (zero::<RelinKey<L>>(), zero::<GaloisKey<L>>());
+    keys.relin(k, &mut relin);
+    keys.galois(k, Rotation::Rows(-3), &mut galois);
+
+    plain.encode_rows(k, &[3, 1, 4, 1, -5, 9, 2, 6]).unwrap();
+    let mut ciphertext = zero::<Ciphertext<L>>();
+    encrypt(k, &pk, &plain, &mut ChaCha20Rng::from_seed([1; 32]), &mut ciphertext, &mut scratch);
+    let mut space = zero::<Hoisted<L>>();
+    ciphertext.rotate(k, &galois, &mut space, &mut scratch);
+    [
+        ("general-public-key", encoded(&*pk)),
+        ("relin-key", encoded(&*relin)),
+        ("galois-key", encoded(&*galois)),
+        ("rotated", encoded(&*ciphertext)),
+    ]
+}
+
+/// A product, relinearised.
+fn product<const L: usize, const PARTS: usize>() -> (&'static str, Vec<u8>)
+where
+    Rns<L>: Multiply,
+{
+    let k = kernels();
+    let (mut pk, mut relin) = (zero::<PublicKey<L>>(), zero::<RelinKey<L>>());
+    let mut scratch = zero::<Poly<L, Coeff>>();
+    let [_, key, ..] = general::<L, PARTS>();
+    relin.decode(k, &key.1).unwrap();
+    pk.decode(k, &general::<L, PARTS>()[0].1).unwrap();
+    let (mut plain, mut ciphertext) = (zero::<Plaintext<PARTS>>(), zero::<Ciphertext<L>>());
+    plain.encode_rows(k, &[2, 7, 1, 8, -2, 8]).unwrap();
+    encrypt(k, &pk, &plain, &mut ChaCha20Rng::from_seed([4; 32]), &mut ciphertext, &mut scratch);
+    let (mut product, mut tensor) = (zero::<Product<L>>(), zero::<Tensor<L>>());
+    product.multiply(k, &ciphertext, &ciphertext, &mut tensor);
+    product.relinearise(k, &relin, &mut ciphertext, &mut zero(), &mut scratch);
+    ("squared", encoded(&*ciphertext))
+}
+
+/// One of each kind of matching, as bytes.
 fn samples<const L: usize>() -> [(&'static str, Vec<u8>); 4] {
     let k = kernels();
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
@@ -68,23 +118,31 @@ fn vectors_dir() -> PathBuf {
 #[test]
 fn golden() {
     let mut lines = String::new();
-    let sets = [("q54", samples::<Q54>()), ("q81", samples::<Q81>())];
-    for (set, objects) in &sets {
+    let matching = [("q54", samples::<Q54>()), ("q81", samples::<Q81>())];
+    let whole = matching[0].1[3].1.clone();
+    let general = [
+        ("q54", general::<Q54, 1>()),
+        ("q81", general::<Q81, 1>()),
+        ("q135", general::<Q135, 2>()),
+    ];
+    let products = [("q81", product::<Q81, 1>()), ("q135", product::<Q135, 2>())];
+    let products = products.map(|(set, product)| (set, vec![product]));
+    let sets = matching.into_iter().chain(general).map(|(set, objects)| (set, objects.to_vec()));
+    for (set, objects) in sets.chain(products) {
         for (name, bytes) in objects {
-            let digest = bulk(Domain::RESULT, &[bytes]);
+            let digest = bulk(Domain::RESULT, &[&bytes]);
             let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
             lines += &format!("{set}/{name} {} {hex}\n", bytes.len());
         }
     }
-    let whole = &sets[0].1[3].1;
     let (list, file) = (vectors_dir().join("wire-v1.txt"), vectors_dir().join("folded-q54-v1.bin"));
     if std::env::var_os("SYMBOLON_BLESS").is_some() {
         std::fs::create_dir_all(vectors_dir()).unwrap();
         std::fs::write(&list, &lines).unwrap();
-        std::fs::write(&file, whole).unwrap();
+        std::fs::write(&file, &whole).unwrap();
     }
     assert_eq!(std::fs::read_to_string(list).unwrap(), lines);
-    assert!(std::fs::read(file).unwrap() == *whole);
+    assert!(std::fs::read(file).unwrap() == whole);
 }
 
 fn round_trip<T: Wire + Zeroable>(bytes: &[u8]) {
@@ -111,6 +169,25 @@ fn every_kind_round_trips_and_refuses() {
     round_trip::<Ciphertext<Q81>>(&ciphertext81);
     round_trip::<SeededCiphertext<Q81>>(&seeded81);
     round_trip::<Folded<Q81>>(&folded81);
+
+    let [_, relin, galois, _] = general::<Q54, 1>().map(|(_, bytes)| bytes);
+    round_trip::<RelinKey<Q54>>(&relin);
+    round_trip::<GaloisKey<Q54>>(&galois);
+    let [key135, relin135, galois135, rotated] = general::<Q135, 2>().map(|(_, bytes)| bytes);
+    round_trip::<PublicKey<Q135>>(&key135);
+    round_trip::<RelinKey<Q135>>(&relin135);
+    round_trip::<GaloisKey<Q135>>(&galois135);
+    round_trip::<Ciphertext<Q135>>(&rotated);
+    refuses::<GaloisKey<Q54>>(&relin, WireError::Kind(5));
+    refuses::<RelinKey<Q81>>(&relin, WireError::Parameters(2));
+    for element in [0, 2, 8190, 8193, u32::MAX] {
+        let mut bytes = galois.clone();
+        bytes[8..12].copy_from_slice(&element.to_le_bytes());
+        refuses::<GaloisKey<Q54>>(&bytes, WireError::Element(element));
+    }
+    let mut bytes = galois;
+    set_word(&mut bytes, 12 + 5 * 4096 * 27 / 8, 9, 134_012_929);
+    refuses::<GaloisKey<Q54>>(&bytes, WireError::Coefficient { limb: 5, index: 9 });
 
     type C = Ciphertext<Q54>;
     refuses::<C>(&key, WireError::Kind(1));
@@ -242,11 +319,12 @@ proptest! {
     /// Whatever the bytes, decoding answers, and what it takes is canonical.
     #[test]
     fn decoders_are_total(
-        kind in 0u8..6, set in 1u8..5, layout in 0u8..5, fill in any::<u8>(),
+        kind in 0u8..8, set in 1u8..5, layout in 0u8..5, fill in any::<u8>(),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         cut in 0usize..3,
     ) {
-        for size in [PublicKey::<Q54>::SIZE, Ciphertext::<Q54>::SIZE, Folded::<Q54>::SIZE] {
+        let small = [PublicKey::<Q54>::SIZE, Ciphertext::<Q54>::SIZE, Folded::<Q54>::SIZE];
+        for size in small.into_iter().chain([RelinKey::<Q54>::SIZE, GaloisKey::<Q54>::SIZE]) {
             let mut bytes = vec![fill & 0x3f; size];
             bytes[..8].copy_from_slice(&[b'S', b'Y', b'M', b'B', 1, kind, set, layout]);
             for (index, byte) in &edits {
@@ -257,6 +335,8 @@ proptest! {
             total::<Ciphertext<Q54>>(bytes)?;
             total::<SeededCiphertext<Q54>>(bytes)?;
             total::<Folded<Q54>>(bytes)?;
+            total::<RelinKey<Q54>>(bytes)?;
+            total::<GaloisKey<Q54>>(bytes)?;
         }
     }
 }

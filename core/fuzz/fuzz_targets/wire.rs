@@ -1,10 +1,12 @@
-//! Every encoded object, in both parameter sets: bytes are refused and leave zero behind, or are the
+//! Every kind of encoded object: bytes are refused and leave zero behind, or are the
 //! one encoding of what they decode to.
 #![no_main]
 
 use bytemuck::{Zeroable, zeroed_box};
 use libfuzzer_sys::fuzz_target;
-use symbolon_core::bfv::{Ciphertext, PublicKey, Q54, Q81, SeededCiphertext};
+use symbolon_core::bfv::{
+    Ciphertext, GaloisKey, PublicKey, Q54, Q81, Q135, RelinKey, SeededCiphertext,
+};
 use symbolon_core::cap::Scalar;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::Folded;
@@ -64,7 +66,15 @@ fuzz_target!(|data: &[u8]| {
         Some([3, 3]) => check_filled::<SeededCiphertext<Q81>>(data),
         Some([4, 2]) => check_filled::<Folded<Q54>>(data),
         Some([4, 3]) => check_filled::<Folded<Q81>>(data),
+        Some([2, 10]) => check_filled::<Ciphertext<Q135>>(data),
+        Some([5, 2]) => check_filled::<RelinKey<Q54>>(data),
+        Some([6, 2]) => check_filled::<GaloisKey<Q54>>(data),
+        Some([6, 3]) => check_filled::<GaloisKey<Q81>>(data),
         _ => {
+            refuses::<Ciphertext<Q135>>(data);
+            refuses::<RelinKey<Q54>>(data);
+            refuses::<GaloisKey<Q54>>(data);
+            refuses::<GaloisKey<Q81>>(data);
             refuses::<PublicKey<Q54>>(data);
             refuses::<PublicKey<Q81>>(data);
             refuses::<Ciphertext<Q54>>(data);

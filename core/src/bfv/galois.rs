@@ -76,7 +76,7 @@ impl Automorphism {
         let reverse = |x: u32| x.reverse_bits() >> (u32::BITS - bits);
         for (half, (runs, from)) in self.halves.iter_mut().zip(&mut self.from).enumerate() {
             runs.factor = g % 16;
-            let inverse = g.wrapping_pow(3);
+            let inverse = g.wrapping_pow(3) % 16;
             for (run, (out, carry)) in runs.from.iter_mut().zip(&mut runs.carry).enumerate() {
                 let e = 2 * reverse((N * half + 16 * run) as u32) + 1;
                 let e = g.wrapping_mul(e);
@@ -84,7 +84,7 @@ impl Automorphism {
                 *from = (position / N) as u32;
                 *out = (position % N / 16) as u32;
                 // g (j + carry) = g j + what is carried: g^-1 = g^3 mod 16.
-                *carry = ((e >> (bits - 3)) * inverse) % 16;
+                *carry = (e >> (bits - 3)) % 16 * inverse % 16;
             }
         }
     }

@@ -23,5 +23,6 @@ pub use keys::{PublicKey, SecretKey, generate};
 pub use multiply::{Multiply, Product, Tensor};
 pub use params::{Q54, Q81, Q108, Q135};
 pub use switch::Switch;
+pub(crate) use switch_keys::expand;
 pub use switch_keys::{GaloisKey, KeyGen, RelinKey};
 pub use zero::Zero;

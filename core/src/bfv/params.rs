@@ -38,7 +38,7 @@ pub const SPECIAL_PRIME_BITS: u32 = 25;
 /// The parameter set's id on the wire: its number of limbs.
 #[must_use]
 pub const fn id<const L: usize>() -> u8 {
-    assert!(L == Q54 || L == Q81);
+    assert!(matches!(L, Q54 | Q81 | Q108 | Q135), "not a set of its own");
     L as u8
 }
 
@@ -47,7 +47,9 @@ pub const fn id<const L: usize>() -> u8 {
 pub const fn name<const L: usize>() -> &'static str {
     match L {
         Q54 => "Q54",
-        _ => "Q81",
+        Q81 => "Q81",
+        Q108 => "Q108",
+        _ => "Q135",
     }
 }
 
