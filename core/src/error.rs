@@ -23,6 +23,8 @@ pub enum Error {
     BlindUsed,
     /// An encryption of zero that was used before: each hides one message only.
     ZeroUsed,
+    /// Galois keys that are not those of the rotations to be made.
+    Keys,
 }
 
 impl fmt::Display for Error {
@@ -35,6 +37,7 @@ impl fmt::Display for Error {
             Self::ZeroVector => f.write_str("the vector is zero"),
             Self::Threshold => f.write_str("threshold must be a number between -1 and 1"),
             Self::BlindUsed => f.write_str("a re-randomisation may be used once"),
+            Self::Keys => f.write_str("the Galois keys are not those of the rotations"),
             Self::ZeroUsed => f.write_str("an encryption of zero may be used once"),
         }
     }

@@ -7,10 +7,12 @@ use chacha20::ChaCha20Rng;
 use common::*;
 use rand_core::Rng;
 use symbolon_core::Error;
-use symbolon_core::bfv::{Ciphertext, Plaintext, Q54, Q81, SecretKey, Zero, noise};
+use symbolon_core::bfv::{
+    Ciphertext, GaloisKey, Hoisted, KeyGen, Plaintext, Q54, Q81, SecretKey, Zero, noise,
+};
 use symbolon_core::matching::mask::masked;
 use symbolon_core::matching::{
-    Blind, Decisions, Folded, Layout, MAX_USERS, Quantisable, Threshold, fold, quantise,
+    Blind, Decisions, Folded, Layout, MAX_USERS, Quantisable, Threshold, fold, quantise, sum,
 };
 use symbolon_core::poly::{Coeff, Mont, Poly};
 
@@ -848,5 +850,80 @@ fn an_encryption_of_zero_serves_once() {
         assert!(!zero.is_fresh());
         let again = zero.encrypt(k, &plain, &mut keys.scratch).err();
         assert_eq!(again, Some(Error::ZeroUsed));
+    }
+}
+
+/// Rotating and adding gives the scores of the fold, and nothing but scores.
+#[test]
+fn summed_scores_are_the_folds() {
+    let k = kernels();
+    let mut keys = Keys::<Q81>::new(60);
+    let mut generator = zeroed::<KeyGen<Q81>>();
+    generator.derive(k, &[60; 32]);
+    let galois: Vec<_> = Layout::D512
+        .rotations()
+        .map(|rotation| {
+            let mut key = zeroed::<GaloisKey<Q81>>();
+            generator.galois(k, rotation, &mut key);
+            key
+        })
+        .collect();
+    let mut rng = rng(61);
+    let (mut plain, mut memory, mut out) = (zeroed(), zeroed::<Poly<Q81, Coeff>>(), zeroed());
+    let (mut zero, mut space) = (zeroed::<Zero<Q81>>(), zeroed::<Hoisted<Q81>>());
+    for layout in LAYOUTS {
+        // The sixth lane is left empty.
+        let [probes, templates] = [0; 2].map(|_| -> Vec<Vec<i16>> {
+            (0..layout.users())
+                .map(|user| if user == 5 { vec![] } else { random_vector(layout, &mut rng) })
+                .collect()
+        });
+        layout.encode_probes(k, slices(&probes), &mut plain).unwrap();
+        let probe = keys.encrypt(&plain, &mut rng);
+        let templates_in = layout.encode_templates(k, slices(&templates), &mut plain, &mut memory);
+        let templates_in = templates_in.unwrap();
+        let served: Vec<&GaloisKey<Q81>> = galois
+            .iter()
+            .map(|key| &**key)
+            .filter(|key| layout.rotations().any(|r| r.element::<Q81>() == key.element()))
+            .collect();
+
+        // A key too few, and a zero that is not one: nothing is done.
+        let mut summed = |keys: &[&GaloisKey<Q81>], zero: &mut Zero<Q81>, scratch: &mut _| {
+            let (out, space) = (&mut *out, &mut *space);
+            sum::summed(k, layout, &probe, templates_in, keys, zero, out, space, scratch)
+        };
+        assert_eq!(summed(&served, &mut zero, &mut keys.scratch), Err(Error::ZeroUsed));
+        zero.prepare(k, &keys.public, &mut rng, &mut keys.scratch);
+        assert_eq!(summed(&served[1..], &mut zero, &mut keys.scratch), Err(Error::Keys));
+        assert!(zero.is_fresh(), "what is refused uses nothing up");
+        summed(&served, &mut zero, &mut keys.scratch).unwrap();
+        assert_eq!(summed(&served, &mut zero, &mut keys.scratch), Err(Error::ZeroUsed));
+
+        let scratch = &mut keys.scratch;
+        let scores = noise::summed_scores(k, &keys.secret, layout, &out, &mut plain, scratch);
+        for (user, score) in scores.into_iter().enumerate() {
+            let vectors = probes.get(user).zip(templates.get(user));
+            let want = vectors.map_or(0, |(p, t)| inner_product(p, t));
+            assert_eq!(score, want, "user {user} of {layout:?}");
+        }
+        let mut blind = zeroed::<Blind<Q81>>();
+        blind.prepare(k, &keys.public, layout, &[9; 32], scratch);
+        let folded = fold(k, &probe, templates_in, &mut blind).unwrap();
+        assert_eq!(noise::folded_scores(k, &keys.secret, folded), (scores, false));
+
+        // Every slot of a block holds d times the score: nothing else is to be seen.
+        keys.secret.decrypt(k, &out, &mut plain, scratch);
+        let mut slots = vec![0; N];
+        plain.decode_slots(k, &mut slots).unwrap();
+        for (block, score) in slots.chunks(layout.dims()).zip(scores) {
+            let want = centre(i64::from(score) * layout.dims() as i64);
+            assert!(block.iter().all(|&slot| slot == want));
+        }
+        let threshold = Threshold::from_cosine(layout, 0.3).unwrap();
+        let (lanes, plain) = (layout.all_lanes(), &mut plain);
+        let decided = keys.secret.decide_summed(k, layout, &out, lanes, threshold, plain, scratch);
+        let folded = keys.secret.decide(k, folded, lanes, threshold);
+        assert_eq!(decided, folded);
     }
 }

@@ -4,7 +4,7 @@
 //! secret key. For tests and parameter studies only.
 //!
 //! The bounds are six standard deviations over the randomness of keys and encryption, for honest
-//! inputs. With variance V = 10.5 of the noise, 2/3 of the secret and N = 4096:
+//! inputs. With variance V = 10.5 of the noise, 2/3 of the secret, and the ring's degree N:
 //!
 //! | what | variance of a coefficient |
 //! |---|---|
@@ -12,10 +12,15 @@
 //! | fresh, public key | V (4 N / 3 + 1): e u, e1 s and e0 |
 //! | times a plaintext whose coefficients are uniform mod t | N t^2 / 12 times as much |
 //! | folded, low end | t^2 times (product + fresh public key), and the flood, Q / 16 at most |
+//! | added by a key switch | V N q^2 / 12 P^2 for each digit, and (2 N / 3 + 1) / 12 of rounding |
+//! | product of ciphertexts | t^2 N (N / 18 + 1/12) times the sum of both: see [`product()`] |
+//! | another modulus | 1 / q^2 times as much, and (2 N / 3 + 1) / 12 of rounding |
 
 use super::encode::Plaintext;
 use super::encrypt::Ciphertext;
 use super::keys::SecretKey;
+use super::multiply::Multiply;
+use super::switch::Switch;
 use crate::kernel::Kernels;
 use crate::matching::decide::Scores;
 use crate::matching::{Blind, Folded, Layout, MAX_USERS};
@@ -30,11 +35,72 @@ const fn six_sigma(variance: u128) -> u128 {
     6 * (variance.isqrt() + 1)
 }
 
+const fn degree<const L: usize>() -> u128 {
+    (Rns::<L>::PARTS * N) as u128
+}
+
 /// Variance of a fresh public-key encryption's noise: 10.5 (4 N / 3 + 1), rounded up.
-const FRESH_VARIANCE: u128 = (21 * (4 * N as u128 + 3)).div_ceil(6);
+const fn fresh_variance(degree: u128) -> u128 {
+    (21 * (4 * degree + 3)).div_ceil(6)
+}
+
+const FRESH_VARIANCE: u128 = fresh_variance(N as u128);
 
 /// The bound for a fresh public-key encryption.
+#[must_use]
+pub const fn fresh_public<const L: usize>() -> u128 {
+    six_sigma(fresh_variance(degree::<L>()))
+}
+
+/// That of degree 4096.
 pub const FRESH_PUBLIC: u128 = six_sigma(FRESH_VARIANCE);
+
+/// What a rotation or a relinearisation adds, at most.
+#[must_use]
+pub const fn switch<const L: usize>() -> u128
+where
+    Rns<L>: Switch,
+{
+    let plans = <Rns<L> as Switch>::PLANS;
+    let count = Rns::<L>::COUNT;
+    let (q, special) = (plans[0].prime.q() as u128, plans[count].prime.q() as u128);
+    // Rounded up: the first prime is the largest.
+    let digits = (count as u128 * degree::<L>() * 21 * q * q).div_ceil(24 * special * special);
+    six_sigma(digits + rounding::<L>())
+}
+
+/// Variance of what is left of a division by a prime: (2 N / 3 + 1) / 12, rounded up.
+const fn rounding<const L: usize>() -> u128 {
+    (2 * degree::<L>() + 3).div_ceil(36)
+}
+
+/// The bound of a product of ciphertexts whose noise is at most `a` and `b`, not yet relinearised.
+///
+/// A phase is Q m / t + e + k Q over the integers, with k + m / t of variance N / 18 + 1/12 (c1 s is
+/// N products of a uniform and a ternary number). Of the scaled product of two, t (k + m / t) e of
+/// either with the other is the noise. Both contain s, whose powers have coefficients of growing
+/// variance: l + 1 times as much in the l-th product in a row. So the standard deviation is doubled,
+/// which holds for three; and those of the operands are added, as they may be the same.
+#[must_use]
+pub const fn product<const L: usize>(a: u128, b: u128) -> u128
+where
+    Rns<L>: Multiply,
+{
+    product_bound(degree::<L>(), a, b)
+}
+
+const fn product_bound(n: u128, a: u128, b: u128) -> u128 {
+    let factor = (n * (2 * n + 3)).div_ceil(36).isqrt() + 1;
+    // Three roundings, times 1, s and s^2 (whose coefficients have a variance of 8 N / 9).
+    let rounding = six_sigma((27 + 18 * n + 24 * n * n).div_ceil(324));
+    2 * T as u128 * factor * (a + b) + rounding
+}
+
+/// The bound after a switch to a modulus without its last prime.
+#[must_use]
+pub const fn switched_modulus<const L: usize>(a: u128) -> u128 {
+    a / Rns::<L>::PRIMES[Rns::<L>::COUNT - 1].q() as u128 + 1 + six_sigma(rounding::<L>())
+}
 
 /// The bound for a fresh secret-key encryption: the distribution's own.
 pub const FRESH_SECRET: u128 = 21;
@@ -55,6 +121,24 @@ const _: () = {
     assert!(folded::<2>() < Rns::<2>::REFUSE as u128, "honest Q54 batches would be refused");
     assert!(folded::<3>() < Rns::<3>::REFUSE as u128, "honest Q81 batches would be refused");
     assert!(PRODUCT + FRESH_PUBLIC < Rns::<2>::Q / (2 * T as u128), "the mask path needs Q/2t");
+
+    // Nine rotations of a product, each added: rotate-and-add with 512 components.
+    let summed = 512 * (PRODUCT + switch::<2>()) + FRESH_PUBLIC;
+    assert!(summed < Rns::<3>::Q / (2 * T as u128), "Q81 does not hold a summed match");
+
+    // Products in a row: none at Q54, one at Q81, three at Q135 (of at least 2^134).
+    let once = product_bound(N as u128, FRESH_PUBLIC, FRESH_PUBLIC);
+    assert!(once > Rns::<2>::Q / (2 * T as u128), "a product at Q54 would be worth having");
+    let once = once + switch::<3>();
+    assert!(once < Rns::<3>::Q / (2 * T as u128), "Q81 does not hold a product");
+    assert!(product::<3>(once, once) > Rns::<3>::Q / (2 * T as u128));
+    let mut noise = fresh_public::<10>();
+    let mut i = 0;
+    while i < 3 {
+        noise = product::<10>(noise, noise) + switch::<10>();
+        i += 1;
+    }
+    assert!(noise < 1 << (134 - 17), "Q135 does not hold three products");
 };
 
 /// The secret key's coefficients, each -1, 0 or 1: for independent models of the scheme.
@@ -127,6 +211,20 @@ pub fn folded_scores<const L: usize>(
     let mut scores = Scores::ZERO;
     key.scores(k, folded, &mut scores);
     (scores.scores, scores.refused != 0)
+}
+
+/// The scores of a summed batch.
+pub fn summed_scores<const L: usize>(
+    k: &Kernels,
+    key: &SecretKey<L>,
+    layout: Layout,
+    summed: &Ciphertext<L>,
+    plain: &mut Plaintext,
+    scratch: &mut Poly<L, Coeff>,
+) -> [i32; MAX_USERS] {
+    let mut scores = Scores::ZERO;
+    key.summed_scores(k, layout, summed, plain, scratch, &mut scores);
+    scores.scores
 }
 
 /// The scores of a masked batch.

@@ -58,12 +58,18 @@ impl<const L: usize> Zero<L> {
         message: &Plaintext<PARTS>,
         scratch: &mut Poly<L, Coeff>,
     ) -> Result<&mut Ciphertext<L>, Error> {
+        let ciphertext = self.take()?;
+        ciphertext.add_plain(k, message.to_addend(k, scratch));
+        scratch.zeroize();
+        Ok(ciphertext)
+    }
+
+    /// The encryption of zero, for its one use.
+    pub(crate) fn take(&mut self) -> Result<&mut Ciphertext<L>, Error> {
         if !self.is_fresh() {
             return Err(Error::ZeroUsed);
         }
         self.fresh = 0;
-        self.ciphertext.add_plain(k, message.to_addend(k, scratch));
-        scratch.zeroize();
         Ok(&mut self.ciphertext)
     }
 }

@@ -14,13 +14,14 @@
 //! | decrypt the 32 values, compare, one bit each | custodian | [`decide`] |
 //!
 //! [`mask`] is the same by full decryption under a zero-sum mask, for key holders that speak plain
-//! BFV.
+//! BFV; [`sum`] by rotations, for results that others decrypt.
 
 pub mod decide;
 pub mod fold;
 pub mod layout;
 pub mod mask;
 pub mod quantise;
+pub mod sum;
 
 pub use decide::{Decisions, Threshold};
 pub use fold::{Blind, Folded, fold};
