@@ -62,14 +62,14 @@ fn set<const L: usize>(c: &mut Criterion) {
         let (mut plain, mut decoded) = (zero::<Plaintext>(), zero::<[i32; N]>());
         let mut decrypt = || {
             secret.decrypt(k, ciphertext, &mut plain, scratch);
-            plain.decode_slots(k, &mut decoded).expect("fits");
+            plain.decode_slots(k, &mut decoded[..]).expect("fits");
         };
         decrypt();
         assert!(*decoded == slots[..], "decrypts to what was encrypted");
         group.bench_function(k.isa(), |b| {
             b.iter(|| {
                 secret.decrypt(k, ciphertext, &mut plain, scratch);
-                plain.decode_slots(k, &mut decoded).expect("fits");
+                plain.decode_slots(k, &mut decoded[..]).expect("fits");
                 decoded[0]
             });
         });
@@ -99,7 +99,7 @@ fn set<const L: usize>(c: &mut Criterion) {
         product.multiply_plain(k, &factor);
         let mut plain = zero::<Plaintext>();
         secret.decrypt(k, &product, &mut plain, scratch);
-        plain.decode_slots(k, &mut decoded).expect("fits");
+        plain.decode_slots(k, &mut decoded[..]).expect("fits");
         assert!(decoded.iter().zip(&*slots).all(|(&p, &s)| p == s * s), "multiplies slot by slot");
         group.bench_function(k.isa(), |b| b.iter(|| product.multiply_plain(k, &factor)));
     }

@@ -47,10 +47,9 @@ impl<const PARTS: usize> Plaintext<PARTS> {
     /// Zero, for statics.
     pub const ZERO: Self = Self { coeffs: [[0; N]; PARTS] };
 
-    const LAYERS: usize = match PARTS {
-        1 => LOG_N,
-        2 => LOG_N + 1,
-        _ => panic!("a ring has one or two parts"),
+    const LAYERS: usize = {
+        assert!(PARTS == 1 || PARTS == 2, "a ring has one or two parts");
+        LOG_N + PARTS - 1
     };
 
     /// The coefficients, canonical.

@@ -174,6 +174,9 @@ pub struct Target {
     pub one: u32,
 }
 
+/// Limbs out, limbs in, and the base of each.
+pub(crate) type Convert = fn(&mut [Limb], &[Limb], &[Source], &[Target]);
+
 /// An automorphism X -> X^g on values in transform order, run by run (columns of a group; g odd).
 ///
 /// The four lowest bits of a position in bit-reversed order are the highest of its exponent. So runs
@@ -229,7 +232,7 @@ pub struct Kernels {
     pub(crate) raise: fn(&mut Limb, &Limb, &Prime, u32, &Plan),
     /// From one base to another. With y = x w 2^-32 mod q of each source and k = round(sum y share):
     /// out = sum y weight + round(sum y fraction) - k whole, all mod each target.
-    pub(crate) convert: fn(&mut [Limb], &[Limb], &[Source], &[Target]),
+    pub(crate) convert: Convert,
     /// out = x with its values permuted.
     pub(crate) permute: fn(&mut Limb, &Limb, &Runs),
     /// out\[k\] = sum over the k-th of `out.len()` equal blocks of a b 2^-32. At most 512 words a
