@@ -21,7 +21,8 @@ use symbolon_core::attest::{
     Statement, VerifyingKey, bulk, commit, hash, merkle,
 };
 use symbolon_core::bfv::{
-    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, Zero, encrypt,
+    Ciphertext, GaloisKey, Hoisted, KeyGen, Multiply, Plaintext, Product, PublicKey, Q54, Q81,
+    Q108, Q135, RelinKey, Rotation, SecretKey, SeededCiphertext, Switch, Tensor, Zero, encrypt,
     generate, params,
 };
 use symbolon_core::kernel::Kernels;
@@ -32,6 +33,7 @@ use symbolon_core::matching::{
 use symbolon_core::ntt::N;
 use symbolon_core::place;
 use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::rns::Rns;
 use symbolon_core::sample::{self, Stream};
 use symbolon_core::wire::Wire;
 use symbolon_core::zt::T;
@@ -197,6 +199,67 @@ fn arithmetic<const L: usize>(k: &Kernels) {
     table.assert_below_limit();
 }
 
+/// Switching keys and rotations, in either degree.
+fn rotations<const L: usize, const PARTS: usize>(k: &Kernels) -> Table
+where
+    Rns<L>: Switch,
+{
+    let mut rng = ChaCha20Rng::from_seed([1; 32]);
+    let (secret, public) = (zeroed::<SecretKey<L>>(), zeroed::<PublicKey<L>>());
+    let (keys, galois) = (zeroed::<KeyGen<L>>(), zeroed::<GaloisKey<L>>());
+    let (plain, message) = (zeroed::<Plaintext<PARTS>>(), zeroed::<Plaintext<PARTS>>());
+    let (x, other) = (zeroed::<Ciphertext<L>>(), zeroed::<Ciphertext<L>>());
+    let (space, scratch) = (zeroed::<Hoisted<L>>(), zeroed::<Poly<L, Coeff>>());
+    let mut rows: Vec<i32> = (0..(PARTS * N) as i32).map(|i| i % 301 - 150).collect();
+
+    let mut table = Table::new(&format!("{}, {} kernels: general", params::name::<L>(), k.isa()));
+    table.measure("bfv::generate", || generate(k, &[7; 32], secret, public, scratch));
+    table.measure("KeyGen::derive", || keys.derive(k, &[7; 32]));
+    table.measure("KeyGen::galois", || keys.galois(k, Rotation::Rows(1), galois));
+    table.measure("Plaintext::encode_rows", || plain.encode_rows(k, &rows)).unwrap();
+    table.measure("bfv::encrypt", || encrypt(k, public, plain, &mut rng, x, scratch));
+    table.measure("Hoisted::prepare", || space.prepare(k, x, scratch));
+    table.measure("Hoisted::rotate", || space.rotate(k, galois, other, scratch));
+    table.measure("Ciphertext::rotate", || x.rotate(k, galois, space, scratch));
+    table.measure("Ciphertext::rotate_sum", || x.rotate_sum(k, [&*galois], space, scratch));
+    table.measure("SecretKey::decrypt", || secret.decrypt(k, x, message, scratch));
+    let before = rows.clone();
+    table.measure("Plaintext::decode_rows", || message.decode_rows(k, &mut rows)).unwrap();
+    for (after, before) in rows.chunks(PARTS * N / 2).zip(before.chunks(PARTS * N / 2)) {
+        let turned = |i: usize| before[i % before.len()];
+        assert!((0..before.len()).all(|i| after[i] == turned(i + 1) + turned(i + 2)));
+    }
+    let bytes = &mut vec![0; GaloisKey::<L>::SIZE][..];
+    table.measure("wire: encode GaloisKey", || galois.encode(k, bytes)).unwrap();
+    table.measure("wire: decode GaloisKey", || galois.decode(k, bytes)).unwrap();
+    table
+}
+
+/// Products of ciphertexts.
+fn products<const L: usize>(k: &Kernels, table: &mut Table)
+where
+    Rns<L>: Multiply,
+{
+    let (keys, relin) = (zeroed::<KeyGen<L>>(), zeroed::<RelinKey<L>>());
+    let (x, scratch) = (zeroed::<Ciphertext<L>>(), zeroed::<Poly<L, Coeff>>());
+    let (product, tensor) = (zeroed::<Product<L>>(), zeroed::<Tensor<L>>());
+    let space = zeroed::<Hoisted<L>>();
+    keys.derive(k, &[7; 32]);
+    table.measure("KeyGen::relin", || keys.relin(k, relin));
+    table.measure("Product::multiply", || product.multiply(k, x, x, tensor));
+    table.measure("Product::relinearise", || product.relinearise(k, relin, x, space, scratch));
+    let bytes = &mut vec![0; RelinKey::<L>::SIZE][..];
+    table.measure("wire: encode RelinKey", || relin.encode(k, bytes)).unwrap();
+    table.measure("wire: decode RelinKey", || relin.decode(k, bytes)).unwrap();
+}
+
+/// One prime less.
+fn switch_modulus<const L: usize, const M: usize>(k: &Kernels, table: &mut Table) {
+    let (x, scratch) = (zeroed::<Ciphertext<L>>(), zeroed::<Poly<L, Coeff>>());
+    let out = zeroed::<Ciphertext<M>>();
+    table.measure("Ciphertext::switch_modulus", || x.switch_modulus(k, out, scratch));
+}
+
 /// x mod t, centred.
 fn centred(x: i64) -> i32 {
     let t = i64::from(T);
@@ -265,6 +328,15 @@ fn entry_points_keep_to_little_stack() {
         for k in available() {
             arithmetic::<Q54>(k);
             arithmetic::<Q81>(k);
+            rotations::<Q54, 1>(k).assert_below_limit();
+            let mut table = rotations::<Q81, 1>(k);
+            products::<Q81>(k, &mut table);
+            switch_modulus::<Q81, Q54>(k, &mut table);
+            table.assert_below_limit();
+            let mut table = rotations::<Q135, 2>(k);
+            products::<Q135>(k, &mut table);
+            switch_modulus::<Q135, Q108>(k, &mut table);
+            table.assert_below_limit();
         }
         attest();
     });
@@ -331,6 +403,10 @@ fn what_was_made_ahead_is_wiped() {
         plain.encode_coeffs(&[5; N]).unwrap();
         assert!(wiped(plain, 0), "plaintext");
         assert!(wiped(secret, 0), "secret key");
+        let mut keys = boxed::<KeyGen<Q54>>();
+        keys.derive(k, &[7; 32]);
+        keys.relin(k, &mut boxed());
+        assert!(wiped(keys, 0), "generator of switching keys");
     }
 }
 
