@@ -53,7 +53,7 @@ impl Twiddles {
         while run < N / 16 {
             let mut row = 0;
             while row < 15 {
-                let (m, block) = place(run, row);
+                let (m, block) = place(GROUP, run, row);
                 let (group, lane) = (run / GROUPS, run % GROUPS);
                 let [w, ws] = pair(&prime, plan[m + block]);
                 out.tail[0][group][row][lane] = w;
@@ -69,10 +69,10 @@ impl Twiddles {
     }
 }
 
-/// Which block of the layer of m blocks row `row` of the last four layers has for run `run`.
-const fn place(run: usize, row: usize) -> (usize, usize) {
+/// Which block of the layer of m blocks row `row` of the last four layers has for run `run` of `runs`.
+const fn place(runs: usize, run: usize, row: usize) -> (usize, usize) {
     let layer = (row + 1).ilog2();
-    (GROUP << layer, (run << layer) + (row + 1 - (1 << layer)))
+    (runs << layer, (run << layer) + (row + 1 - (1 << layer)))
 }
 
 /// A factor, centred, and its companion.
@@ -83,14 +83,21 @@ const fn pair(prime: &Prime, w: u32) -> [i32; 2] {
     [w as i32, double.div_euclid(2 * q) as i32]
 }
 
-/// The twiddles mod t of the last four layers, as [`Twiddles::tail`] has them, and the mirrored ones.
-pub(super) static PLAIN_TAIL: [[[[i32; GROUPS]; 15]; GROUPS]; 2] = {
-    let mut out = [[[[0; GROUPS]; 15]; GROUPS]; 2];
+/// Factors for each lane and each group: as [`Twiddles::tail`] has them, and the mirrored ones.
+type PlainTail<const COUNT: usize> = [[[[i32; GROUPS]; 15]; COUNT]; 2];
+
+/// The twiddles mod t of the last four layers of a transform of N and of 2N points.
+pub(super) static PLAIN_TAIL: PlainTail<GROUPS> = plain_tail();
+pub(super) static WIDE_PLAIN_TAIL: PlainTail<{ 2 * GROUPS }> = plain_tail();
+
+const fn plain_tail<const COUNT: usize>() -> PlainTail<COUNT> {
+    let mut out = [[[[0; GROUPS]; 15]; COUNT]; 2];
+    let runs = 16 * COUNT;
     let mut run = 0;
-    while run < N / 16 {
+    while run < runs {
         let mut row = 0;
         while row < 15 {
-            let (m, block) = place(run, row);
+            let (m, block) = place(runs, run, row);
             out[0][run / GROUPS][row][run % GROUPS] = PLAIN.w[m + block];
             out[1][run / GROUPS][row][run % GROUPS] = PLAIN.w[2 * m - 1 - block];
             row += 1;
@@ -98,4 +105,4 @@ pub(super) static PLAIN_TAIL: [[[[i32; GROUPS]; 15]; GROUPS]; 2] = {
         run += 1;
     }
     out
-};
+}

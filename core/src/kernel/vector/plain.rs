@@ -2,7 +2,7 @@
 
 use super::super::lanes::Lanes;
 use super::super::scalar;
-use super::super::twiddles::{GROUPS, PLAIN_TAIL};
+use super::super::twiddles::{GROUPS, PLAIN_TAIL, WIDE_PLAIN_TAIL};
 use super::canonical;
 use crate::kernel::contract::{GROUP, Limb, ROUND_BITS, Rounding};
 use crate::ntt::plan::PLAIN;
@@ -31,7 +31,7 @@ fn forward_layer<V: Lanes>(x: &mut [u32], blocks: usize) {
     let half = x.len() / (2 * blocks);
     let x = x.as_mut_ptr();
     for block in 0..blocks {
-        // SAFETY: blocks and their halves tile x; half is a multiple of LANES; blocks + block < N.
+        // SAFETY: blocks and their halves tile x; half is a multiple of LANES; blocks + block < 2N.
         unsafe {
             let w = V::splat(*PLAIN.w.get_unchecked(blocks + block) as u32);
             let (lo, hi) = (x.add(2 * block * half), x.add((2 * block + 1) * half));
@@ -64,23 +64,34 @@ fn inverse_layer<V: Lanes>(x: &mut [u32], blocks: usize) {
     }
 }
 
-/// Layers that pair whole vectors; the last four of twelve are done on transposed groups.
-const FAR_LAYERS: usize = LOG_N - 4;
+/// Layers that pair whole vectors; the last four are done on transposed groups. Nothing for what is
+/// left to portable code.
+fn far_layers(len: usize, layers: usize) -> Option<usize> {
+    let far = match len {
+        N => LOG_N - 4,
+        WIDE => LOG_N - 3,
+        _ => return None,
+    };
+    (layers <= far || layers == far + 4).then_some(far)
+}
+
+/// Words of the larger ring's plaintexts.
+const WIDE: usize = 2 * N;
 
 #[inline(always)]
 pub(crate) fn plain_forward<V: Lanes>(x: &mut [u32], layers: usize) {
-    if x.len() != N || (layers > FAR_LAYERS && layers < LOG_N) {
+    let Some(far) = far_layers(x.len(), layers) else {
         return scalar::plain_forward(x, layers);
-    }
-    for layer in 0..layers.min(FAR_LAYERS) {
+    };
+    for layer in 0..layers.min(far) {
         forward_layer::<V>(x, 1 << layer);
     }
-    if layers == LOG_N {
+    if layers > far {
         near::<V>(x, true);
     }
     let words = x.as_mut_ptr();
-    for i in (0..N).step_by(V::LANES) {
-        // SAFETY: i + LANES is at most N.
+    for i in (0..x.len()).step_by(V::LANES) {
+        // SAFETY: i + LANES is at most the length.
         unsafe { reduce(V::load(words.add(i))).store(words.add(i)) };
     }
 }
@@ -97,23 +108,23 @@ macro_rules! inverse_column {
 }
 #[inline(always)]
 pub(crate) fn plain_inverse<V: Lanes>(x: &mut [u32], layers: usize) {
-    if x.len() != N || (layers > FAR_LAYERS && layers < LOG_N) {
+    let Some(far) = far_layers(x.len(), layers) else {
         return scalar::plain_inverse(x, layers);
-    }
-    if layers == LOG_N {
+    };
+    if layers > far {
         near::<V>(x, false);
     }
     // The last four layers at once, in registers, on columns of 16 vectors.
     let columns = layers >= 4;
-    for layer in (if columns { 4 } else { 0 }..layers.min(FAR_LAYERS)).rev() {
+    for layer in (if columns { 4 } else { 0 }..layers.min(far)).rev() {
         inverse_layer::<V>(x, 1 << layer);
     }
     // 2^-layers = -2^(16 - layers) mod t.
     let scale = V::splat((1u32 << (16 - layers)).wrapping_neg());
+    let stride = x.len() / 16;
     let x = x.as_mut_ptr();
-    let stride = N / 16;
     for i in (0..stride).step_by(V::LANES) {
-        // SAFETY: stride j + i + LANES is at most N.
+        // SAFETY: stride j + i + LANES is at most the length.
         unsafe {
             let mut v = [V::splat(0); 16];
             for (j, v) in v.iter_mut().enumerate() {
@@ -152,9 +163,12 @@ macro_rules! inverse_near {
 /// The last four layers (forward) or the first four (inverse), on groups of 16 runs of 16 words.
 #[inline(always)]
 fn near<V: Lanes>(x: &mut [u32], forward: bool) {
-    for (group, x) in x.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
-        let [tail, mirrored] = &PLAIN_TAIL;
-        let Some(rows) = (if forward { tail } else { mirrored }).get(group) else { return };
+    let direction = usize::from(!forward);
+    let rows = match x.len() {
+        N => PLAIN_TAIL[direction].as_slice(),
+        _ => WIDE_PLAIN_TAIL[direction].as_slice(),
+    };
+    for (x, rows) in x.as_chunks_mut::<GROUP>().0.iter_mut().zip(rows) {
         let x = x.as_mut_ptr();
         for run in (0..GROUPS).step_by(V::LANES) {
             let mut v = [V::splat(0); 16];
