@@ -74,7 +74,8 @@ impl Automorphism {
         // highest: values of the result at e are those at g e.
         let low = (1 << (bits - 3)) - 1;
         let reverse = |x: u32| x.reverse_bits() >> (u32::BITS - bits);
-        for (half, (runs, from)) in self.halves.iter_mut().zip(&mut self.from).enumerate() {
+        let halves = self.halves.iter_mut().zip(&mut self.from).take(parts);
+        for (half, (runs, from)) in halves.enumerate() {
             runs.factor = g % 16;
             let inverse = g.wrapping_pow(3) % 16;
             for (run, (out, carry)) in runs.from.iter_mut().zip(&mut runs.carry).enumerate() {
@@ -225,7 +226,8 @@ impl<const L: usize> Ciphertext<L>
 where
     Rns<L>: Switch,
 {
-    /// Rotates the slots as the key says, in place. `space` and `scratch` are working space.
+    /// Rotates the slots as the key says, in place. `space` and `scratch` are working space; what
+    /// `space` was prepared with is lost.
     ///
     /// Noise: one key switch's is added, see `bfv::noise`.
     pub fn rotate(
@@ -239,8 +241,10 @@ where
         rotate(k, space.digits.as_ref(), key, self, scratch);
     }
 
-    /// For each key in turn: self = self + self rotated. With the rotations by 1, 2, 4, .. every slot
-    /// ends as the sum of so many neighbours. `space` and `scratch` are working space.
+    /// For each key in turn: self = self + self rotated. With `Rows(1)`, `Rows(2)`, `Rows(4)` every slot
+    /// ends as the sum of eight, itself and the seven on its right; with all powers of two up to a
+    /// quarter of the degree and `Swap`, as the sum of all slots. `space` and `scratch` are working
+    /// space; what `space` was prepared with is lost.
     ///
     /// Noise: doubles with each key, and one key switch's is added.
     pub fn rotate_sum<'a>(

@@ -230,7 +230,7 @@ where
     /// Zero, for statics.
     pub const ZERO: Self = Self { c0: Poly::ZERO, c1: Poly::ZERO, c2: Poly::ZERO };
 
-    /// self = a b: messages multiply, mod t. Every coefficient of the exact product, scaled by t/Q, is
+    /// self = a b: messages multiply, mod t. A square takes less time: `a` and `b` are the same then. Every coefficient of the exact product, scaled by t/Q, is
     /// rounded to within 1/2 and a 2^-6 for each prime of Q.
     ///
     /// Noise: times t sqrt(N^2 / 9) and a little for each operand: some 27 bits, see `bfv::noise`.
@@ -243,9 +243,18 @@ where
     ) {
         let plans = <Rns<L> as Multiply>::BASIS;
         let space = space.space.as_mut();
-        let operands = [&a.c0, &a.c1, &b.c0, &b.c1];
-        for (x, out) in operands.into_iter().zip(space.chunks_exact_mut(plans.len())) {
+        let (left, right) = space.split_at_mut(2 * plans.len());
+        for (x, out) in [&a.c0, &a.c1].into_iter().zip(left.chunks_exact_mut(plans.len())) {
             extend(k, x, out);
+        }
+        if core::ptr::eq(a, b) {
+            for (right, left) in right.iter_mut().zip(left) {
+                *right = *left;
+            }
+        } else {
+            for (x, out) in [&b.c0, &b.c1].into_iter().zip(right.chunks_exact_mut(plans.len())) {
+                extend(k, x, out);
+            }
         }
         let (first, rest) = space.split_at_mut(plans.len());
         let (second, rest) = rest.split_at_mut(plans.len());
