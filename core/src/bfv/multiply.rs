@@ -230,10 +230,10 @@ where
     /// Zero, for statics.
     pub const ZERO: Self = Self { c0: Poly::ZERO, c1: Poly::ZERO, c2: Poly::ZERO };
 
-    /// self = a b: messages multiply, mod t. A square takes less time: `a` and `b` are the same then. Every coefficient of the exact product, scaled by t/Q, is
-    /// rounded to within 1/2 and a 2^-6 for each prime of Q.
+    /// self = a b: messages multiply, mod t. A square (the same reference twice) takes less time.
     ///
-    /// Noise: times t sqrt(N^2 / 9) and a little for each operand: some 27 bits, see `bfv::noise`.
+    /// Every coefficient of the exact product, scaled by t/Q, is rounded to within 1/2 and 2^-6 for each
+    /// prime of Q. Noise: some 27 bits more than the operands have, see `bfv::noise`.
     pub fn multiply(
         &mut self,
         k: &Kernels,
