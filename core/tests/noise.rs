@@ -6,15 +6,21 @@
 
 mod common;
 
+use chacha20::ChaCha20Rng;
 use common::*;
 use rand_core::Rng;
 use std::thread;
 use symbolon_core::bfv::noise::{
-    FRESH_PUBLIC, FRESH_SECRET, PRODUCT, folded, folded_scores, folded_values, measure,
+    FRESH_PUBLIC, FRESH_SECRET, PRODUCT, folded, folded_scores, folded_values, fresh_public,
+    measure, product as multiplied, switch, switched_modulus,
 };
-use symbolon_core::bfv::{Ciphertext, Q54, Q81, SeededCiphertext};
-use symbolon_core::matching::{Blind, fold};
+use symbolon_core::bfv::{
+    Ciphertext, GaloisKey, KeyGen, Multiply, Plaintext, Product, Q54, Q81, Q108, Q135, RelinKey,
+    Rotation, SeededCiphertext, Switch, Tensor,
+};
+use symbolon_core::matching::{Blind, Layout, fold};
 use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::rns::Rns;
 
 const BATCHES: usize = 1_000;
 /// Batches that share a key pair.
@@ -157,20 +163,19 @@ fn all_batches<const L: usize>() -> Seen {
     })
 }
 
+/// What was seen keeps its bound, and reaches `least` of it.
+#[track_caller]
+fn hold<const L: usize>(what: &str, seen: u128, bound: u128, least: f64) {
+    let bits = |x: u128| (x as f64).log2();
+    let part = seen as f64 / bound as f64;
+    println!("{L} limbs, {what}: 2^{:.2} of 2^{:.2} ({part:.3})", bits(seen), bits(bound));
+    assert!(seen <= bound, "{what}: {seen} above the bound {bound}");
+    assert!(part >= least, "{what}: {seen} far below {bound}");
+}
+
 fn within<const L: usize>() {
     let seen = all_batches::<L>();
-    let bits = |x: u128| (x as f64).log2();
-    let hold = |what: &str, seen: u128, bound: u128, least: f64| {
-        println!(
-            "{} limbs, {what}: 2^{:.2} of 2^{:.2} ({:.3})",
-            L,
-            bits(seen),
-            bits(bound),
-            seen as f64 / bound as f64
-        );
-        assert!(seen <= bound, "{what}: {seen} above the bound {bound}");
-        assert!(seen as f64 >= least * bound as f64, "{what}: {seen} far below {bound}");
-    };
+    let hold = hold::<L>;
     // Of some 10^7 Gaussian samples the largest is above 4.8 and below 6 sigma.
     hold("fresh, public key", seen.fresh, FRESH_PUBLIC, 0.8);
     hold("fresh, secret key", seen.seeded, FRESH_SECRET, 0.7);
@@ -211,4 +216,149 @@ fn a_thousand_batches_q54() {
 #[test]
 fn a_thousand_batches_q81() {
     within::<Q81>();
+}
+
+fn random_message<const P: usize>(rng: &mut ChaCha20Rng) -> Box<Plaintext<P>> {
+    let words: Vec<i64> = (0..P).flat_map(|_| random_words(rng)).collect();
+    plaintext_of(&words)
+}
+
+/// The noise around what a ciphertext decrypts to.
+fn around<const L: usize, const P: usize>(keys: &mut Keys<L, P>, x: &Ciphertext<L>) -> u128 {
+    let message = plaintext_of::<P>(&keys.decrypt(x));
+    measure(kernels(), &keys.secret, x, &message, &mut keys.scratch)
+}
+
+/// Fresh encryptions of either degree, and what a key switch adds: to ciphertexts made with the secret
+/// key, whose own noise is next to nothing.
+fn key_switches<const L: usize, const P: usize>(runs: u8)
+where
+    Rns<L>: Switch,
+{
+    let k = kernels();
+    let mut rng = rng(200 + L as u8);
+    let (mut keygen, mut key) = (zeroed::<KeyGen<L>>(), zeroed::<GaloisKey<L>>());
+    let (mut space, mut x) = (zeroed(), zeroed::<Ciphertext<L>>());
+    let mut seeded = zeroed::<SeededCiphertext<L>>();
+    let (mut fresh, mut turned) = (0, 0);
+    for seed in 0..runs {
+        let mut keys = Keys::<L, P>::new(seed);
+        keygen.derive(k, &[seed; 32]);
+        let message = random_message::<P>(&mut rng);
+        let ciphertext = keys.encrypt(&message, &mut rng);
+        fresh = fresh.max(measure(k, &keys.secret, &ciphertext, &message, &mut keys.scratch));
+        for rotation in [1, 100, 1_234, -1].map(Rotation::Rows).into_iter().chain([Rotation::Swap])
+        {
+            keygen.galois(k, rotation, &mut key);
+            keys.secret.encrypt(k, &message, &mut rng, &mut seeded, &mut keys.scratch);
+            seeded.expand(k, &mut x);
+            x.rotate(k, &key, &mut space, &mut keys.scratch);
+            turned = turned.max(around(&mut keys, &x));
+        }
+    }
+    // Of 10^5 to 10^6 samples the largest is above 4.2 sigma.
+    hold::<L>("fresh", fresh, fresh_public::<L>(), 0.7);
+    hold::<L>("key switch", turned, switch::<L>() + FRESH_SECRET, 0.7);
+}
+
+#[test]
+fn key_switches_keep_their_bounds() {
+    key_switches::<Q54, 1>(40);
+    key_switches::<Q81, 1>(40);
+    key_switches::<Q135, 2>(20);
+}
+
+fn modulus_switches<const L: usize, const M: usize, const P: usize>(runs: u8) {
+    let mut rng = rng(210 + L as u8);
+    let mut small = zeroed::<Ciphertext<M>>();
+    let mut seen = 0;
+    for seed in 0..runs {
+        let (mut keys, mut after) = (Keys::<L, P>::new(seed), Keys::<M, P>::new(seed));
+        let x = keys.encrypt(&random_message(&mut rng), &mut rng);
+        x.switch_modulus(kernels(), &mut small, &mut keys.scratch);
+        seen = seen.max(around(&mut after, &small));
+    }
+    hold::<M>("modulus switch", seen, switched_modulus::<L>(fresh_public::<L>()), 0.6);
+}
+
+#[test]
+fn modulus_switches_keep_their_bounds() {
+    modulus_switches::<Q81, Q54, 1>(40);
+    modulus_switches::<Q135, Q108, 2>(20);
+}
+
+/// Products of two fresh ciphertexts, and squares of squares: there the bounds are nearest, as the
+/// operands' noise is the same.
+fn products<const L: usize, const P: usize>(runs: u8, levels: usize)
+where
+    Rns<L>: Multiply,
+{
+    let k = kernels();
+    let mut rng = rng(220 + L as u8);
+    let (mut keygen, mut key) = (zeroed::<KeyGen<L>>(), zeroed::<RelinKey<L>>());
+    let (mut product, mut tensor) = (zeroed::<Product<L>>(), zeroed::<Tensor<L>>());
+    let mut space = zeroed();
+    let mut once = 0;
+    let mut squares = vec![0; levels];
+    for seed in 0..runs {
+        let mut keys = Keys::<L, P>::new(seed);
+        keygen.derive(k, &[seed; 32]);
+        keygen.relin(k, &mut key);
+        let [mut x, mut y] = [0; 2].map(|_| keys.encrypt(&random_message(&mut rng), &mut rng));
+        product.multiply(k, &x, &y, &mut tensor);
+        product.relinearise(k, &key, &mut y, &mut space, &mut keys.scratch);
+        once = once.max(around(&mut keys, &y));
+        for largest in &mut squares {
+            product.multiply(k, &x, &x, &mut tensor);
+            product.relinearise(k, &key, &mut x, &mut space, &mut keys.scratch);
+            *largest = (*largest).max(around(&mut keys, &x));
+        }
+    }
+    let fresh = fresh_public::<L>();
+    hold::<L>("product", once, multiplied::<L>(fresh, fresh) + switch::<L>(), 0.2);
+    let mut bound = fresh;
+    for (level, seen) in squares.into_iter().enumerate() {
+        bound = multiplied::<L>(bound, bound) + switch::<L>();
+        hold::<L>(&format!("square {}", level + 1), seen, bound, 0.3);
+    }
+}
+
+#[test]
+fn products_keep_their_bounds() {
+    products::<Q81, 1>(100, 1);
+    products::<Q135, 2>(50, 3);
+}
+
+/// Rotating a product and adding it doubles the coefficients of X^d, X^2d, .. each time: there the sum
+/// is the fold's, and the noise d times as large.
+#[test]
+fn summed_blocks_keep_their_bound() {
+    let k = kernels();
+    let layout = Layout::D512;
+    let mut rng = rng(230);
+    let (mut keygen, mut space) = (zeroed::<KeyGen<Q81>>(), zeroed());
+    let (mut plain, mut memory) = (zeroed(), zeroed::<Poly<Q81, Coeff>>());
+    let mut seen = 0;
+    for seed in 0..60 {
+        let mut keys = Keys::<Q81>::new(seed);
+        keygen.derive(k, &[seed; 32]);
+        let galois: Vec<Box<GaloisKey<Q81>>> = layout
+            .rotations()
+            .map(|rotation| {
+                let mut key = zeroed();
+                keygen.galois(k, rotation, &mut key);
+                key
+            })
+            .collect();
+        let mut x = keys.encrypt(&random_message(&mut rng), &mut rng);
+        let templates: Vec<Vec<i16>> =
+            (0..layout.users()).map(|_| random_vector(layout, &mut rng)).collect();
+        let templates =
+            layout.encode_templates(k, slices(&templates), &mut plain, &mut memory).unwrap();
+        x.multiply_plain(k, templates);
+        x.rotate_sum(k, galois.iter().map(|key| &**key), &mut space, &mut keys.scratch);
+        seen = seen.max(around(&mut keys, &x));
+    }
+    // Eight coefficients in 4096 grow so: 480 samples, whose largest is about 3 sigma.
+    hold::<Q81>("summed", seen, 512 * (PRODUCT + switch::<Q81>()), 0.35);
 }

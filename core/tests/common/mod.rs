@@ -32,22 +32,23 @@ pub fn kernels() -> &'static Kernels {
     })
 }
 
+/// On the heap from the start: the largest keys are larger than a thread's stack.
 pub fn zeroed<T: Zeroable>() -> Box<T> {
-    Box::new(T::zeroed())
+    bytemuck::zeroed_box()
 }
 
 pub fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
 }
 
-/// A key pair and working space.
-pub struct Keys<const L: usize> {
+/// A key pair and working space; P is the ring's parts.
+pub struct Keys<const L: usize, const P: usize = 1> {
     pub secret: Box<SecretKey<L>>,
     pub public: Box<PublicKey<L>>,
     pub scratch: Box<Poly<L, Coeff>>,
 }
 
-impl<const L: usize> Keys<L> {
+impl<const L: usize, const P: usize> Keys<L, P> {
     pub fn new(seed: u8) -> Self {
         let mut keys = Self { secret: zeroed(), public: zeroed(), scratch: zeroed() };
         let (secret, public) = (&mut keys.secret, &mut keys.public);
@@ -55,7 +56,7 @@ impl<const L: usize> Keys<L> {
         keys
     }
 
-    pub fn encrypt(&mut self, message: &Plaintext, rng: &mut ChaCha20Rng) -> Box<Ciphertext<L>> {
+    pub fn encrypt(&mut self, message: &Plaintext<P>, rng: &mut ChaCha20Rng) -> Box<Ciphertext<L>> {
         let mut out = zeroed();
         encrypt(kernels(), &self.public, message, rng, &mut out, &mut self.scratch);
         assert!(self.scratch.limbs().iter().flatten().all(|&x| x == 0), "scratch holds zeros");
@@ -63,20 +64,25 @@ impl<const L: usize> Keys<L> {
     }
 
     pub fn decrypt(&mut self, ciphertext: &Ciphertext<L>) -> Vec<i64> {
-        let mut out = zeroed::<Plaintext>();
+        let mut out = zeroed::<Plaintext<P>>();
         self.secret.decrypt(kernels(), ciphertext, &mut out, &mut self.scratch);
         words(&out)
     }
 }
 
 /// A plaintext's coefficients, canonical.
-pub fn words(plain: &Plaintext) -> Vec<i64> {
+pub fn words<const P: usize>(plain: &Plaintext<P>) -> Vec<i64> {
     plain.coeffs().iter().map(|&c| i64::from(c)).collect()
 }
 
 /// The plaintext with these coefficients mod t.
 pub fn plaintext(coeffs: &[i64]) -> Box<Plaintext> {
-    let mut out = zeroed::<Plaintext>();
+    plaintext_of(coeffs)
+}
+
+/// The same for a ring of P parts.
+pub fn plaintext_of<const P: usize>(coeffs: &[i64]) -> Box<Plaintext<P>> {
+    let mut out = zeroed::<Plaintext<P>>();
     let centred: Vec<i32> = coeffs.iter().map(|&c| centre(c)).collect();
     out.encode_coeffs(&centred).unwrap();
     out
@@ -106,12 +112,13 @@ pub fn pow(base: i64, exp: i64) -> i64 {
     acc
 }
 
-/// a b in Z\[X\]/(X^N + 1), reduced mod t.
+/// a b in Z\[X\]/(X^n + 1), reduced mod t.
 pub fn product(a: &[i64], b: &[i64]) -> Vec<i64> {
-    let mut out = vec![0i64; N];
+    let n = a.len();
+    let mut out = vec![0i64; n];
     for (i, &a) in a.iter().enumerate() {
-        // 4096 products below 2^32 stay below 2^44.
-        let (low, high) = b.split_at(N - i);
+        // Up to 8192 products of at most 2^32 stay below 2^46.
+        let (low, high) = b.split_at(n - i);
         out[i..].iter_mut().zip(low).for_each(|(out, b)| *out += a * b);
         out.iter_mut().zip(high).for_each(|(out, b)| *out -= a * b);
     }
