@@ -271,7 +271,7 @@ mod tests {
             core::array::from_fn(|i| (Rns::<L>::PRIMES[i].q() - x[i]) % Rns::<L>::PRIMES[i].q())
         };
         // Q/2t less 2^(1 - margin) of itself, rounded down.
-        let reach = |b: u64| share::<L>((1 << (margin - 1)) - 1, b * u64::from(T) << margin, 0);
+        let reach = |b: u64| share::<L>((1 << (margin - 1)) - 1, (b * u64::from(T)) << margin, 0);
         let (most, half) = (reach(1), reach(2));
         for noise in [[0; L], [1; L], minus([1; L]), most, minus(most), half] {
             let w: Vec<[u32; L]> = (0..T).map(|m| add(scaled(m), noise)).collect();

@@ -14,19 +14,23 @@ use bytemuck::Zeroable;
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use symbolon_core::bfv::{
-    Ciphertext, Plaintext, PublicKey, Q54, Q81, SecretKey, SeededCiphertext, Zero, encrypt,
-    generate,
+    Ciphertext, GaloisKey, Hoisted, KeyGen, Multiply, Plaintext, Product, PublicKey, Q54, Q81,
+    Q135, RelinKey, Rotation, SecretKey, SeededCiphertext, Tensor, Zero, encrypt, generate,
 };
 use symbolon_core::cap::Scalar;
 use symbolon_core::ct::{declassify, errors, is_poisoned, is_watched, poison};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Blind, Folded, Layout, MAX_USERS, Threshold, fold};
 use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::rns::Rns;
 use symbolon_core::wire::Wire;
 use symbolon_platform::cpu;
 
 const LAYOUT: Layout = Layout::D128;
 const LANES: u32 = 0x7fff_ffff;
+/// Slots, and what [`general`] makes of them.
+const SLOTS: [i32; 4] = [7, 3, -5, 11];
+const SQUARES: [i32; 3] = [9, 25, 121];
 
 fn main() {
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +44,8 @@ fn main() {
     }
     let scalar = Kernels::scalar(Scalar);
     let (q54, q81) = (story::<Q54>(scalar, false), story::<Q81>(scalar, false));
+    let (one, two) = (general::<Q81, 1>(scalar, false), general::<Q135, 2>(scalar, false));
+    assert!(one.slots[..3] == SQUARES && two.slots[..3] == SQUARES);
     assert!((q54.accepted, q54.refused) == (1, false) && (q81.accepted, q81.refused) == (1, false));
     for capability in cpu::available() {
         let name = capability.name();
@@ -48,6 +54,8 @@ fn main() {
             assert_eq!(k.isa(), name, "no kernels are written for it");
             assert!(story::<Q54>(k, true) == q54, "{name}, Q54: another result");
             assert!(story::<Q81>(k, true) == q81, "{name}, Q81: another result");
+            assert!(general::<Q81, 1>(k, true) == one, "{name}, Q81: another square");
+            assert!(general::<Q135, 2>(k, true) == two, "{name}, Q135: another square");
             println!("{name}: done");
         }
     }
@@ -215,4 +223,70 @@ fn story<const L: usize>(k: &Kernels, poisoned: bool) -> Results {
         accepted: decisions.accepted,
         refused: decisions.refused,
     }
+}
+
+/// What came out of the general operations.
+#[derive(PartialEq, Eq)]
+struct General {
+    keys: [Vec<u8>; 2],
+    encrypted: Vec<u8>,
+    slots: Vec<i32>,
+}
+
+/// Keys for products and rotations; slots squared and turned by one place. What needs no secret key is
+/// watched with its ciphertext for a secret: it takes the same time for all.
+fn general<const L: usize, const PARTS: usize>(k: &Kernels, poisoned: bool) -> General
+where
+    Rns<L>: Multiply,
+{
+    let mut watch = Watch { poisoned, errors: errors() };
+    let mut scratch = zeroed::<Poly<L, Coeff>>();
+    let mut public = zeroed::<PublicKey<L>>();
+    let mut secret = zeroed::<SecretKey<L>>();
+    let mut seed = [6; 32];
+    generate(k, &seed, &mut secret, &mut public, &mut scratch);
+    let (mut keys, mut relin) = (zeroed::<KeyGen<L>>(), zeroed::<RelinKey<L>>());
+    let mut galois = zeroed::<GaloisKey<L>>();
+    watch.secret(&mut seed);
+    keys.derive(k, &seed);
+    keys.relin(k, &mut relin);
+    watch.public(&mut *relin);
+    watch.done("relinearisation key");
+    keys.galois(k, Rotation::Rows(1), &mut galois);
+    watch.public(&mut *galois);
+    watch.done("Galois key");
+    let mut relin_bytes = vec![0; RelinKey::<L>::SIZE];
+    relin.encode(k, &mut relin_bytes).unwrap();
+    let mut galois_bytes = vec![0; GaloisKey::<L>::SIZE];
+    galois.encode(k, &mut galois_bytes).unwrap();
+
+    let mut slots = SLOTS;
+    let mut plain = zeroed::<Plaintext<PARTS>>();
+    let mut ciphertext = zeroed::<Ciphertext<L>>();
+    let mut seed = [7; 32];
+    watch.secret(&mut seed);
+    watch.secret(&mut slots);
+    plain.encode_rows(k, &slots).unwrap();
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    encrypt(k, &public, &plain, &mut rng, &mut ciphertext, &mut scratch);
+    watch.done("slots, encrypted");
+
+    let (mut product, mut tensor) = (zeroed::<Product<L>>(), zeroed::<Tensor<L>>());
+    let (mut squared, mut space) = (zeroed::<Ciphertext<L>>(), zeroed::<Hoisted<L>>());
+    product.multiply(k, &ciphertext, &ciphertext, &mut tensor);
+    product.relinearise(k, &relin, &mut squared, &mut space, &mut scratch);
+    watch.done("product");
+    squared.rotate(k, &galois, &mut space, &mut scratch);
+    watch.public(&mut *squared);
+    watch.done("rotation");
+    let mut encrypted = vec![0; Ciphertext::<L>::SIZE];
+    squared.encode(k, &mut encrypted).unwrap();
+
+    let mut slots = vec![0; plain.coeffs().len()];
+    watch.secret(&mut *secret);
+    secret.decrypt(k, &squared, &mut plain, &mut scratch);
+    plain.decode_rows(k, &mut slots).unwrap();
+    watch.public(slots.as_mut_slice());
+    watch.done("slots, decrypted");
+    General { keys: [relin_bytes, galois_bytes], encrypted, slots }
 }

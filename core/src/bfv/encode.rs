@@ -1,5 +1,6 @@
 //! Plaintexts: N words mod t, and what they can stand for.
 
+use crate::ct;
 use crate::error::Error;
 use crate::kernel::Kernels;
 use crate::ntt::{LOG_N, N};
@@ -192,8 +193,8 @@ fn check<const PARTS: usize>(values: &[i32]) -> Result<(), Error> {
     if values.len() > PARTS * N {
         return Err(Error::Length);
     }
-    if values.iter().any(|&v| !(-32_768..=32_768).contains(&v)) {
-        return Err(Error::Range);
-    }
-    Ok(())
+    let is_outside = |&v: &i32| v.wrapping_add(32_768).cast_unsigned() > 65_536;
+    let outside = values.iter().fold(false, |any, v| any | is_outside(v));
+    // Public: an error tells the caller, and no value that fits brings it about.
+    if ct::public(outside) { Err(Error::Range) } else { Ok(()) }
 }

@@ -76,7 +76,8 @@ impl Automorphism {
         let reverse = |x: u32| x.reverse_bits() >> (u32::BITS - bits);
         let halves = self.halves.iter_mut().zip(&mut self.from).take(parts);
         for (half, (runs, from)) in halves.enumerate() {
-            runs.factor = g % 16;
+            let position = |j: u32| (g * j % 16).reverse_bits() >> (u32::BITS - 4);
+            runs.positions = (0..16).map(|j| u64::from(position(j)) << (4 * j)).sum();
             let inverse = g.wrapping_pow(3) % 16;
             for (run, (out, carry)) in runs.from.iter_mut().zip(&mut runs.carry).enumerate() {
                 let e = 2 * reverse((N * half + 16 * run) as u32) + 1;
@@ -91,7 +92,7 @@ impl Automorphism {
     }
 
     pub(super) const ZERO: Self = {
-        const RUNS: Runs = Runs { from: [0; N / 16], carry: [0; N / 16], factor: 0 };
+        const RUNS: Runs = Runs { from: [0; N / 16], carry: [0; N / 16], positions: 0 };
         Self { halves: [RUNS; 2], from: [0; 2] }
     };
 

@@ -189,8 +189,8 @@ pub struct Runs {
     pub(crate) from: [u32; N / 16],
     /// What is added to j before it is multiplied by g, below 16.
     pub(crate) carry: [u32; N / 16],
-    /// g mod 16.
-    pub(crate) factor: u32,
+    /// For each j: g j mod 16 with its bits reversed, four bits from the lowest on.
+    pub(crate) positions: u64,
 }
 
 /// The kernels chosen for a processor: one switchboard, filled once, passed by reference.

@@ -449,7 +449,8 @@ fn permute(out: &mut Limb, x: &Limb, runs: &Runs) {
         }
         let out = out.iter_mut().skip(column(at)).step_by(16);
         for (out, j) in out.zip(REVERSED) {
-            *out = run[REVERSED[(runs.factor as usize * (j + carry as usize)) % 16]];
+            let place = 4 * ((j + carry as usize) % 16);
+            *out = run[(runs.positions >> place) as usize % 16];
         }
     }
 }

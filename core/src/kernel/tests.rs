@@ -701,8 +701,8 @@ fn meaning(kernels: &Kernels, bases: &Bases, rng: &mut ChaCha20Rng) {
     let targets: Vec<Target> = (to.iter())
         .map(|&p| {
             let mut weights = [0; MAX_BASE];
-            for i in 0..from.len() {
-                weights[i] = shifted(weight(i, p), p);
+            for (i, w) in weights.iter_mut().enumerate().take(from.len()) {
+                *w = shifted(weight(i, p), p);
             }
             let overflow = shifted(p - whole(p), p);
             Target { prime: Prime::new(p as u32), weights, overflow, one: shifted(1, p) }
@@ -716,7 +716,7 @@ fn meaning(kernels: &Kernels, bases: &Bases, rng: &mut ChaCha20Rng) {
             (Some(q), 2) => q - 1,
             // (Q - 1) / 2 and (Q + 1) / 2, where the sign changes.
             (Some(q), 3) => (q - 1) / 2,
-            (Some(q), 4) => (q + 1) / 2,
+            (Some(q), 4) => q.div_ceil(2),
             // Half of Q, off by so many Q / q that the side is certain.
             (Some(q), side @ (5 | 6)) => {
                 let half = (q - 1) / 2 + 40 * (side as u64 - 5) - 20;
@@ -794,7 +794,7 @@ fn permuting(kernels: &Kernels, rng: &mut ChaCha20Rng) {
                         (i / GROUP * 16 + i % 16) as u32
                     }),
                     carry: core::array::from_fn(|run| (row(start(run)) * inverse % 16) as u32),
-                    factor: g as u32 % 16,
+                    positions: (0..16).map(|j| (reversed(g * j % 16, 4) as u64) << (4 * j)).sum(),
                 };
                 let mut out = limb(|_| 7);
                 (kernels.permute)(&mut out.0, &x[start(0) / N], &runs);

@@ -10,7 +10,7 @@ use super::machine::{
     Flags, Machine, Next, cut, extend, flags_of, join, map, modified, wide_product,
 };
 
-pub const ARGUMENTS: [u8; 6] = [0, 1, 2, 3, 4, 5];
+pub const ARGUMENTS: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 pub const STACK_POINTER: u8 = 31;
 pub const STACK_ALIGNMENT: u64 = 0;
 

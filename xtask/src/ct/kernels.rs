@@ -10,7 +10,8 @@ use super::{arm, x86};
 
 /// What the two processor families differ in.
 pub struct Architecture {
-    arguments: [u8; 6],
+    /// The registers of the first arguments; the others lie on the stack.
+    arguments: &'static [u8],
     stack_pointer: u8,
     stack_alignment: u64,
     decode: Decode,
@@ -29,7 +30,7 @@ pub struct Architecture {
 }
 
 pub const X86_64: Architecture = Architecture {
-    arguments: x86::ARGUMENTS,
+    arguments: &x86::ARGUMENTS,
     stack_pointer: x86::STACK_POINTER,
     stack_alignment: x86::STACK_ALIGNMENT,
     decode: x86::decode,
@@ -47,7 +48,7 @@ pub const X86_64: Architecture = Architecture {
 };
 
 pub const AARCH64: Architecture = Architecture {
-    arguments: arm::ARGUMENTS,
+    arguments: &arm::ARGUMENTS,
     stack_pointer: arm::STACK_POINTER,
     stack_alignment: arm::STACK_ALIGNMENT,
     decode: arm::decode,
@@ -69,6 +70,10 @@ pub const AARCH64: Architecture = Architecture {
 enum Argument {
     /// Points to secrets.
     Secrets,
+    /// Points to two slices of secrets, of two lengths.
+    Slices,
+    /// Points to two numbers.
+    Numbers,
     /// Points to constants.
     Constants,
     /// A constant.
@@ -77,14 +82,14 @@ enum Argument {
     Number,
 }
 
-use Argument::{Constant, Constants, Number, Secrets};
+use Argument::{Constant, Constants, Number, Numbers, Secrets, Slices};
 
 /// A kernel, how it is called, and the numbers that core passes.
 type Kernel = (&'static str, &'static [Argument], &'static [&'static [u64]]);
 
 /// As in `symbolon_core::kernel::Kernels`, but for what vector units leave to the portable kernels:
 /// the small transforms, and plaintexts of less than N words.
-const KERNELS: [Kernel; 28] = [
+const KERNELS: [Kernel; 34] = [
     ("forward", &[Secrets, Constants], &[&[]]),
     ("inverse", &[Secrets, Constants], &[&[]]),
     ("forward_mul_acc", &[Secrets, Secrets, Secrets, Constants], &[&[]]),
@@ -94,23 +99,46 @@ const KERNELS: [Kernel; 28] = [
     ("add_assign", &[Secrets, Secrets, Constants], &[&[]]),
     ("sub_assign", &[Secrets, Secrets, Constants], &[&[]]),
     ("negate", &[Secrets, Constants], &[&[]]),
-    ("to_mont", &[Secrets, Constants], &[&[]]),
-    ("from_mont", &[Secrets, Constants], &[&[]]),
+    ("scale", &[Secrets, Constant, Constants], &[&[]]),
+    ("split", &[Secrets, Secrets, Constants], &[&[]]),
+    ("join", &[Secrets, Secrets, Constants], &[&[]]),
+    // Two, three and five digits.
+    (
+        "dot_acc",
+        &[Secrets, Slices, Numbers, Constants],
+        &[&[6, 12, 3, 6], &[12, 24, 4, 8], &[60, 120, 12, 24]],
+    ),
+    ("tensor", &[Secrets, Secrets, Secrets, Secrets, Constants], &[&[]]),
+    ("raise", &[Secrets, Secrets, Constants, Constant, Constants], &[&[]]),
+    (
+        "convert",
+        &[Secrets, Number, Secrets, Number, Constants, Number, Constants, Number],
+        &[&[4, 3, 3, 4], &[3, 7, 7, 3], &[6, 5, 5, 6], &[5, 11, 11, 5]],
+    ),
+    ("permute", &[Secrets, Secrets, Constants], &[&[]]),
     ("block_sums", &[Secrets, Number, Secrets, Secrets, Constants], &[&[32], &[16], &[8]]),
-    ("plain_forward", &[Secrets, Number, Number], &[&[4096, 12]]),
+    ("plain_forward", &[Secrets, Number, Number], &[&[4096, 12], &[8192, 13]]),
     (
         "plain_inverse",
         &[Secrets, Number, Number],
-        &[&[4096, 12], &[4096, 5], &[4096, 4], &[4096, 3]],
+        &[&[4096, 12], &[4096, 5], &[4096, 4], &[4096, 3], &[8192, 13]],
     ),
     ("add_scaled", &[Secrets, Secrets, Constant, Constant, Constants], &[&[]]),
     ("lift_plain", &[Secrets, Secrets, Constants], &[&[]]),
-    ("round", &[Secrets, Secrets, Number, Constants, Number], &[&[2, 2], &[3, 3]]),
-    ("keystream", &[Secrets, Number, Secrets, Constant], &[&[1], &[4], &[5]]),
+    (
+        "round",
+        &[Secrets, Secrets, Number, Constants, Number],
+        &[&[2, 2], &[3, 3], &[4, 4], &[5, 5]],
+    ),
+    ("keystream", &[Secrets, Number, Secrets, Constant], &[&[1], &[2], &[4], &[5]]),
     ("noise", &[Secrets, Secrets], &[&[]]),
     ("ternary", &[Secrets, Number, Secrets], &[&[8192]]),
     ("uniform", &[Secrets, Number, Secrets, Constants], &[&[272]]),
-    ("spread", &[Secrets, Number, Constants, Number], &[&[2, 2], &[3, 3]]),
+    (
+        "spread",
+        &[Secrets, Number, Constants, Number],
+        &[&[2, 2], &[3, 3], &[4, 4], &[5, 5], &[6, 6]],
+    ),
     ("norm_f32", &[Secrets, Number], &[&[128], &[512]]),
     ("norm_f64", &[Secrets, Number], &[&[128], &[512]]),
     ("round_f32", &[Secrets, Number, Secrets, Number], &[&[128, 128], &[512, 512]]),
@@ -118,6 +146,9 @@ const KERNELS: [Kernel; 28] = [
     ("pack", &[Secrets, Secrets], &[&[]]),
     ("unpack", &[Secrets, Secrets, Constants], &[&[]]),
 ];
+
+/// Between the slices of an argument: more than any is long.
+const SLICE: u64 = 1 << 24;
 
 /// Kernels that throw lanes away. Which ones these are is public: no sample that is kept depends on
 /// it. They are run as if all were kept.
@@ -318,17 +349,34 @@ impl<'a> Program<'a> {
         machine.routines = self.routines.keys().copied().collect();
         machine.keeps_all = REJECTING.contains(&name);
         let mut given = numbers.iter();
-        for (i, (kind, register)) in signature.iter().zip(self.architecture.arguments).enumerate() {
+        let mut number = || given.next().copied().context("KERNELS: too few numbers");
+        for (i, kind) in signature.iter().enumerate() {
             let value = match *kind {
                 Secrets => Value::Known(argument(i)),
+                Slices => {
+                    for (slice, at) in [(1, 0), (2, 16)] {
+                        machine.put(argument(i) + at, Value::Known(argument(i) + slice * SLICE));
+                        machine.put(argument(i) + at + 8, Value::Known(number()?));
+                    }
+                    Value::Known(argument(i))
+                }
+                Numbers => {
+                    for at in [0, 8] {
+                        machine.put(argument(i) + at, Value::Known(number()?));
+                    }
+                    Value::Known(argument(i))
+                }
                 Constants => {
                     machine.constants.push(argument(i));
                     Value::Known(argument(i))
                 }
                 Constant => Value::Public,
-                Number => Value::Known(*given.next().context("KERNELS: too few numbers")?),
+                Number => Value::Known(number()?),
             };
-            machine.set(register, value);
+            match self.architecture.arguments.get(i) {
+                Some(&register) => machine.set(register, value),
+                None => machine.put_on_stack(i - self.architecture.arguments.len(), value),
+            }
         }
         let mut run = Run { name: name.to_owned(), ..Run::default() };
         if !numbers.is_empty() {
@@ -438,7 +486,8 @@ impl<'a> Program<'a> {
 
     /// A routine of the C library for memory. Its time depends on addresses and length alone.
     fn call(&self, machine: &mut Machine, instruction: &Instruction, name: &str) -> Result<()> {
-        let [to, from, len, ..] = self.architecture.arguments.map(|index| machine.register(index));
+        let &[to, from, len, ..] = self.architecture.arguments else { bail!("no arguments") };
+        let [to, from, len] = [to, from, len].map(|index| machine.register(index));
         for value in [to, len].into_iter().chain((name != "memset").then_some(from)) {
             if value == Value::Secret {
                 machine.leak(instruction, "is given a secret address or length");
@@ -686,6 +735,23 @@ mod tests {
             "{found:?}"
         );
         assert!(examine(&listing(&[("other::negate", "ret")]), "m", &X86_64).is_err());
+    }
+
+    #[test]
+    fn arguments_come_in_registers_in_memory_and_on_the_stack() {
+        // The eighth counts a loop; the seventh points to constants.
+        let numbers = "mov rax,QWORD PTR [rsp+0x10]\nmov rcx,QWORD PTR [rsp+0x8]\n\
+                       mov rcx,QWORD PTR [rcx]\ndec rax\njne 1004\nret";
+        assert_eq!(violations(&[("m::convert", numbers)], &X86_64), [""; 0]);
+        let numbers = "ldr x8, [x6]\nsubs x7, x7, #0x1\nb.ne 1000\nret";
+        assert_eq!(violations(&[("m::convert", numbers)], &AARCH64), [""; 0]);
+        // A length of a slice, and a number, decide; a word of the slice may not.
+        let slices = "mov rax,QWORD PTR [rsi+0x8]\ndec rax\njne 1004\nmov rax,QWORD PTR [rdx]\n\
+                      dec rax\njne 1010\nret";
+        assert_eq!(violations(&[("m::dot_acc", slices)], &X86_64), [""; 0]);
+        let word = "mov rax,QWORD PTR [rsi]\nmov eax,DWORD PTR [rax]\ntest eax,eax\nje 1000\nret";
+        let found = violations(&[("m::dot_acc", word), ("m::negate", "ret")], &X86_64);
+        assert!(found.iter().any(|found| found.contains("branches on a secret")), "{found:?}");
     }
 
     #[test]

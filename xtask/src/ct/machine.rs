@@ -98,6 +98,18 @@ impl Machine {
         }
     }
 
+    /// Writes a word, as a caller would.
+    pub fn put(&mut self, at: u64, value: Value) {
+        for i in 0..8 {
+            self.memory.insert(at + i, map(value, |x| x >> (8 * i) & 0xff));
+        }
+    }
+
+    /// Passes an argument for which there is no register.
+    pub fn put_on_stack(&mut self, number: usize, value: Value) {
+        self.put(STACK + 8 * number as u64, value);
+    }
+
     pub fn leak(&mut self, instruction: &Instruction, what: &str) {
         self.leaks.insert(format!("{:x}: {}: {what}", instruction.at, instruction.text));
     }

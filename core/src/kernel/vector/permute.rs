@@ -26,7 +26,7 @@ pub(crate) fn permute<V: Lanes>(out: &mut Limb, x: &Limb, runs: &Runs) {
             let rows = x.add(GROUP * (source / 16) + source % 16);
             let mut v = [V::splat(0); 16];
             sixteen!(J => {
-                let row = REVERSED[(runs.factor as usize * J) % 16];
+                let row = (runs.positions >> (4 * J)) as usize % 16;
                 v[J] = V::load(rows.add(16 * row)).pick(lanes);
             });
             let carry = V::load(carries.add(at));
