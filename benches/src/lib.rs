@@ -5,8 +5,10 @@
 //! capability of ours (`avx512`) or a peer (`tfhe-ntt 0.7.1`).
 #![forbid(unsafe_code)]
 
+pub mod owner;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod rows;
 
 use std::time::Instant;
 
@@ -21,6 +23,13 @@ use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Blind, Folded, Layout, Threshold, fold, quantise};
 use symbolon_core::poly::{Coeff, Mont, Poly};
 use symbolon_core::wire::Wire;
+
+/// The rotations of the benches: after all of them every slot holds the sum of the 128 slots that a
+/// person has in the transform's order.
+pub const TURNS: [i32; 7] = [16, 32, 64, 128, 256, 512, 1024];
+
+/// Of all keys.
+pub const SEED: [u8; 32] = [1; 32];
 
 /// A value in a box of its own, all zero.
 #[must_use]
@@ -68,7 +77,7 @@ pub fn iter_limbs<R>(b: &mut Bencher<'_>, limbs: u32, mut call: impl FnMut() -> 
 #[must_use]
 pub fn keys<const L: usize>(k: &Kernels) -> (Box<SecretKey<L>>, Box<PublicKey<L>>) {
     let (mut secret, mut public) = (zero(), zero());
-    generate(k, &[1; 32], &mut secret, &mut public, &mut zero::<Poly<L, Coeff>>());
+    generate(k, &SEED, &mut secret, &mut public, &mut zero::<Poly<L, Coeff>>());
     (secret, public)
 }
 

@@ -34,7 +34,7 @@ use crate::report::{Report, Unmet};
 /// with half the width of their 95 % interval.
 /// Figures that others took on other machines stand in a column of their own and are never divided.
 ///
-/// A quick run takes about three minutes, a full one about twelve, after the build. Close other
+/// A quick run takes about four minutes, a full one about sixteen, after the build. Close other
 /// programs first: what they take is noted in the report, and a busy machine makes figures
 /// worthless. Instruction counts do not mind; they need valgrind and gungraun-runner, else they are
 /// skipped and the run says so. Where the peers cannot be built, the rest runs without them.
@@ -106,7 +106,7 @@ pub fn run(report: &mut Report, args: &Args) {
 /// `cargo bench` of everything that criterion times.
 fn benches(with_peers: bool) -> Command {
     let mut command = cargo(["bench", "-p", "symbolon-benches"]);
-    let mut targets = vec!["ntt", "bfv", "batch", "scaling"];
+    let mut targets = vec!["ntt", "bfv", "general", "batch", "scaling"];
     if with_peers {
         command.args(["--features", "peers"]);
         targets.extend(["rejected", "mimalloc"]);

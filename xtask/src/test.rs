@@ -3,9 +3,14 @@
 use crate::cargo::{cargo, run as run_command};
 use crate::report::{Report, Unmet};
 
-/// Runs the workspace's tests, then those of the whole scheme again on each slower kind of kernel.
+/// Runs the workspace's tests, those that ask another library, then those of the whole scheme again on
+/// each slower kind of kernel.
 pub fn run(report: &mut Report) {
     report.step("test", || run_command(&mut cargo(["test", "--workspace"])));
+    report.step("test: second opinion", || {
+        let package = ["test", "-p", "symbolon-benches", "--features", "peers"];
+        run_command(cargo(package).args(["--test", "second_opinion"]))
+    });
     for (isa, is_here) in [("scalar", true), ("avx2", has_avx2())] {
         report.step(&format!("test: {isa} kernels"), || {
             if !is_here {
@@ -13,7 +18,9 @@ pub fn run(report: &mut Report) {
             }
             let mut command = cargo(["test", "-p", "symbolon-core"]);
             command.args(
-                ["oracle", "matching", "noise", "vectors"].iter().flat_map(|t| ["--test", t]),
+                ["oracle", "general", "matching", "noise", "vectors"]
+                    .iter()
+                    .flat_map(|t| ["--test", t]),
             );
             run_command(command.env("SYMBOLON_ISA", isa))
         });

@@ -5,7 +5,7 @@ use super::svg::{Anchor, Svg};
 use super::table::{digits, is_main, ratio, time};
 
 const WIDTH: f64 = 1100.0;
-const LEFT: f64 = 240.0;
+const LEFT: f64 = 270.0;
 const RIGHT: f64 = WIDTH - 130.0;
 const BAR: f64 = 22.0;
 const ROW: f64 = 32.0;

@@ -15,7 +15,7 @@ use super::machine::Machine;
 pub const ISAS: [&str; 4] = ["scalar", "neon", "avx2", "avx512"];
 
 /// The order of the tables; names that are not here follow, sorted.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 44] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -24,6 +24,10 @@ const ORDER: [&str; 29] = [
     "bfv/decrypt-folded",
     "bfv/keygen",
     "bfv/multiply-plain",
+    "bfv/rotate",
+    "bfv/hoisted",
+    "bfv/slot-sum",
+    "bfv/keyset",
     "wire/encode",
     "wire/decode",
     "batch/sealed-probe",
@@ -33,10 +37,21 @@ const ORDER: [&str; 29] = [
     "bfv/decrypt-folded/Q81",
     "bfv/keygen/Q81",
     "bfv/multiply-plain/Q81",
+    "bfv/rotate/Q81",
+    "bfv/hoisted/Q81",
+    "bfv/slot-sum/Q81",
+    "bfv/multiply/Q81",
+    "bfv/product/Q81",
+    "bfv/relinearise/Q81",
+    "bfv/keyset/Q81",
     "wire/encode/Q81",
     "wire/decode/Q81",
     "batch/sealed-probe/Q81",
     "batch/sealed-probe-pooled/Q81",
+    "bfv/rotate/Q135",
+    "bfv/multiply/Q135",
+    "bfv/product/Q135",
+    "bfv/relinearise/Q135",
     "stage/encode",
     "stage/encrypt",
     "stage/zero",

@@ -103,13 +103,19 @@ pub fn terminal(run: &Run, others: &Others) -> String {
 }
 
 /// What the README shows.
-const README: [&str; 8] = [
+const README: [&str; 14] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
     "bfv/encrypt",
     "bfv/decrypt",
     "bfv/decrypt-folded",
+    "bfv/rotate",
+    "bfv/rotate/Q81",
+    "bfv/hoisted",
+    "bfv/slot-sum",
+    "bfv/multiply/Q81",
+    "bfv/keyset",
     "batch/sealed-probe",
     "batch/sealed-probe-pooled",
 ];
