@@ -1,6 +1,9 @@
 //! BFV without matching: 4096 numbers a ciphertext, added and multiplied while encrypted.
 //!
 //! `cargo run --release -p symbolon-core --example plain_bfv`
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+mod start;
 
 use bytemuck::Zeroable;
 use chacha20::ChaCha20Rng;
@@ -9,12 +12,13 @@ use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey, Q54, SecretKey, encry
 use symbolon_core::cap::Scalar;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::ntt::N;
-use symbolon_core::place;
 use symbolon_core::poly::{Coeff, Poly};
 use zeroize::Zeroize;
 
+start::start!(run, Memory);
+
 /// Everything large, 320 KiB. Core allocates nothing and moves nothing of it: the caller says where
-/// it lives. Here that is a box; on a microcontroller it is a static, made of the types' `ZERO`s.
+/// it lives. Here that is a box or, on a microcontroller, a static.
 #[derive(Zeroable)]
 struct Memory {
     secret: SecretKey<Q54>,
@@ -27,9 +31,8 @@ struct Memory {
     scratch: Poly<Q54, Coeff>,
 }
 
-fn main() -> Result<(), symbolon_core::Error> {
-    let mut memory = Box::new_uninit();
-    let Memory { secret, public, plain, x, y, factor, slots, scratch } = place::zeroed(&mut memory);
+fn run(memory: &mut Memory) -> Result<(), symbolon_core::Error> {
+    let Memory { secret, public, plain, x, y, factor, slots, scratch } = memory;
     // A real program passes its own entropy: both seeds must be fresh and secret.
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
     let k = Kernels::scalar(Scalar);
@@ -48,7 +51,7 @@ fn main() -> Result<(), symbolon_core::Error> {
 
     secret.decrypt(k, x, plain, scratch);
     plain.decode_slots(k, slots)?;
-    println!("{:?}", &slots[..5]);
+    start::say!("{:?}", &slots[..5]);
     assert_eq!(slots[..5], [11, -44, 99, -144, 0]);
     secret.zeroize();
     Ok(())

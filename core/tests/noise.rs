@@ -9,10 +9,11 @@ mod common;
 use chacha20::ChaCha20Rng;
 use common::*;
 use rand_core::Rng;
+use std::fmt::Display;
 use std::thread;
 use symbolon_core::bfv::noise::{
     FRESH_PUBLIC, FRESH_SECRET, PRODUCT, folded, folded_scores, folded_values, fresh_public,
-    measure, product as multiplied, switch, switched_modulus,
+    measure, multiplied_plain, product as multiplied, switch, switched_modulus,
 };
 use symbolon_core::bfv::{
     Ciphertext, GaloisKey, KeyGen, Multiply, Plaintext, Product, Q54, Q81, Q108, Q135, RelinKey,
@@ -268,6 +269,34 @@ fn key_switches_keep_their_bounds() {
     key_switches::<Q135, 2>(20);
 }
 
+/// Products with plaintexts, one after the other.
+fn plaintext_products<const L: usize, const P: usize>(runs: u8) {
+    let k = kernels();
+    let mut rng = rng(240 + L as u8);
+    let mut factor = zeroed::<Poly<L, Coeff>>();
+    let bounds = in_a_row::<L>(multiplied_plain::<L>);
+    let mut seen = vec![0; bounds.len()];
+    for seed in 0..runs {
+        let mut keys = Keys::<L, P>::new(seed);
+        let mut x = keys.encrypt(&random_message(&mut rng), &mut rng);
+        for seen in &mut seen {
+            x.multiply_plain(k, random_message::<P>(&mut rng).to_multiplicand(k, &mut factor));
+            *seen = around(&mut keys, &x).max(*seen);
+        }
+    }
+    for (i, (seen, bound)) in seen.into_iter().zip(bounds).enumerate() {
+        hold::<L>(&format!("with a plaintext, {}", i + 1), seen, bound, 0.5);
+    }
+}
+
+#[test]
+fn plaintext_products_keep_their_bounds() {
+    plaintext_products::<Q54, 1>(40);
+    plaintext_products::<Q81, 1>(40);
+    plaintext_products::<Q108, 2>(20);
+    plaintext_products::<Q135, 2>(20);
+}
+
 fn modulus_switches<const L: usize, const M: usize, const P: usize>(runs: u8) {
     let mut rng = rng(210 + L as u8);
     let mut small = zeroed::<Ciphertext<M>>();
@@ -361,4 +390,105 @@ fn summed_blocks_keep_their_bound() {
     }
     // Eight coefficients in 4096 grow so: 480 samples, whose largest is about 3 sigma.
     hold::<Q81>("summed", seen, 512 * (PRODUCT + switch::<Q81>()), 0.35);
+}
+
+/// log2 of Q/2t.
+fn room<const L: usize>() -> f64 {
+    let primes = Rns::<L>::PRIMES.iter().take(Rns::<L>::COUNT);
+    primes.map(|p| f64::from(p.q()).log2()).sum::<f64>() - (2.0 * T as f64).log2()
+}
+
+/// The noise of a fresh ciphertext after each of the operations, one after the other, while it fits.
+fn in_a_row<const L: usize>(operation: impl Fn(u128) -> u128) -> Vec<u128> {
+    let noise = std::iter::successors(Some(fresh_public::<L>()), |&a| Some(operation(a)));
+    noise.skip(1).take_while(|&a| bits(a) < room::<L>()).collect()
+}
+
+fn bits(x: u128) -> f64 {
+    (x as f64).log2()
+}
+
+fn row(name: &str, cells: [impl Display; 4]) -> String {
+    let cells: String = cells.iter().map(|cell| format!(" {cell} |")).collect();
+    format!("| {name} |{cells}")
+}
+
+/// The tables in the documentation of `bfv` say what the bounds say.
+#[test]
+fn documented_noise_is_that_of_the_bounds() {
+    let (f54, f81, f108, f135) = (
+        fresh_public::<Q54>(),
+        fresh_public::<Q81>(),
+        fresh_public::<Q108>(),
+        fresh_public::<Q135>(),
+    );
+    let rooms = [room::<Q54>(), room::<Q81>(), room::<Q108>(), room::<Q135>()];
+    let bits_of = |name: &str, noise: [u128; 4]| {
+        let cell = |x| if x == 0 { String::new() } else { format!("{:.1}", bits(x)) };
+        row(name, noise.map(cell))
+    };
+    let squares = [
+        in_a_row::<Q81>(|a| multiplied::<Q81>(a, a) + switch::<Q81>()),
+        in_a_row::<Q135>(|a| multiplied::<Q135>(a, a) + switch::<Q135>()),
+    ];
+    let switched = [switched_modulus::<Q81>(f81), switched_modulus::<Q135>(f135)];
+    let plain = [
+        in_a_row::<Q54>(multiplied_plain::<Q54>),
+        in_a_row::<Q81>(multiplied_plain::<Q81>),
+        in_a_row::<Q108>(multiplied_plain::<Q108>),
+        in_a_row::<Q135>(multiplied_plain::<Q135>),
+    ];
+    // Doublings that fit, and that add up this many at most.
+    let most = |noise: u128, room: f64, slots: u128| (room - bits(noise)).min(bits(slots)) as u32;
+    let rows = [
+        row("room: Q/2t", rooms.map(|x| format!("{x:.1}"))),
+        bits_of("[`encrypt`]: starts at", [f54, f81, f108, f135]),
+        bits_of("[`SecretKey::encrypt`]: starts at", [FRESH_SECRET; 4]),
+        bits_of(
+            "[`rotate`](Ciphertext::rotate), [`relinearise`](Product::relinearise): adds",
+            [switch::<Q54>(), switch::<Q81>(), 0, switch::<Q135>()],
+        ),
+        bits_of(
+            "[`multiply_plain`](Ciphertext::multiply_plain) of a fresh one: comes to",
+            [plain[0][0], plain[1][0], plain[2][0], plain[3][0]],
+        ),
+        bits_of(
+            "[`multiply`](Product::multiply) of two fresh ones: comes to",
+            [0, squares[0][0], 0, squares[1][0]],
+        ),
+        bits_of("a product of two such: comes to", [0, 0, 0, squares[1][1]]),
+        bits_of("a product of two of those: comes to", [0, 0, 0, squares[1][2]]),
+        bits_of(
+            "[`switch_modulus`](Ciphertext::switch_modulus) to this set: leaves at least",
+            [switched[0], 0, switched[1], 0],
+        ),
+        row(
+            "sums: log2 of how many",
+            [(0, f54), (1, f81), (2, f108), (3, f135)].map(|(i, a)| most(a, rooms[i], u128::MAX)),
+        ),
+        row("products with plaintexts in a row", plain.each_ref().map(Vec::len)),
+        row("products of ciphertexts in a row", [0, squares[0].len(), 0, squares[1].len()]),
+        row(
+            "keys of [`rotate_sum`](Ciphertext::rotate_sum) after one with a plaintext",
+            [
+                most(plain[0][0] + switch::<Q54>(), rooms[0], 4096).to_string(),
+                most(plain[1][0] + switch::<Q81>(), rooms[1], 4096).to_string(),
+                String::new(),
+                most(plain[3][0] + switch::<Q135>(), rooms[3], 8192).to_string(),
+            ],
+        ),
+        row(
+            "the same after one of ciphertexts",
+            [
+                String::new(),
+                most(squares[0][0] + switch::<Q81>(), rooms[1], 4096).to_string(),
+                String::new(),
+                most(squares[1][0] + switch::<Q135>(), rooms[3], 8192).to_string(),
+            ],
+        ),
+    ];
+    let docs = include_str!("../src/bfv/mod.rs");
+    let wrong: Vec<_> =
+        rows.iter().filter(|row| !docs.lines().any(|line| line == format!("//! {row}"))).collect();
+    assert!(wrong.is_empty(), "bfv/mod.rs lacks:\n{wrong:#?}");
 }

@@ -44,6 +44,17 @@ pub fn metadata() -> Result<Value> {
     serde_json::from_str(&json).context("cargo metadata printed something else than JSON")
 }
 
+/// The names of core's examples.
+pub fn examples() -> Result<Vec<String>> {
+    let metadata = metadata()?;
+    let targets = |package: &Value| package["targets"].as_array().cloned().unwrap_or_default();
+    let packages = metadata["packages"].as_array().context("no packages in metadata")?;
+    let core = packages.iter().find(|package| package["name"] == "symbolon-core");
+    let targets = core.map(targets).context("no symbolon-core in metadata")?.into_iter();
+    let examples = targets.filter(|target| target["kind"][0] == "example");
+    Ok(examples.filter_map(|target| Some(target["name"].as_str()?.to_owned())).collect())
+}
+
 /// Where build products go: `target`, or what CARGO_TARGET_DIR says.
 pub fn target_dir() -> Result<PathBuf> {
     let metadata = metadata()?;

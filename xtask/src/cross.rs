@@ -1,19 +1,23 @@
 //! `cargo xtask cross`
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
-use crate::cargo::{cargo, output, root, run as run_command, target_dir};
+use crate::cargo::{cargo, examples, output, root, run as run_command, target_dir};
+use crate::elf::Sizes;
 use crate::report::{Report, Unmet};
 
-/// Build core for five bare-metal targets and run its tests on emulated 64-bit Arm.
+/// Build core for five bare-metal targets, link its examples for one, and run its tests on emulated
+/// 64-bit Arm.
 ///
 /// The bare-metal builds show that core needs neither std nor an allocator nor, on thumbv6m, a
-/// compare-and-swap instruction. The emulated run (in release: emulation is slow)
-/// shows the same answers on another architecture.
+/// compare-and-swap instruction; the examples, which are whole programs, that it leaves nothing else
+/// to be linked. The emulated run (in release: emulation is slow) shows the same answers on another
+/// architecture.
 ///
 /// Each target is built by whichever toolchain has it: the pinned one, after `rustup target add`,
 /// or Debian's own Rust in /usr/bin, which `cargo xtask cross --install` installs. Their products
@@ -33,6 +37,9 @@ const BARE_METAL: [&str; 5] = [
     "thumbv6m-none-eabi",
 ];
 const WITH_DEFMT: &str = "thumbv8m.main-none-eabi";
+const WITH_EXAMPLES: &str = "thumbv8m.main-none-eabi";
+/// Less code than this in an example, and the linker has thrown it away: the smallest has 55 KiB.
+const LEAST_CODE: u64 = 32 << 10;
 /// 64-bit Arm with Linux.
 pub const LINUX_ARM: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
@@ -43,6 +50,7 @@ const DEBIAN_RUST: [&str; 4] =
     ["rustc-web", "cargo-web", "rust-web-src", "libstd-rust-web-dev:arm64"];
 const DEBIAN_EMULATION: [&str; 3] =
     ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user-static"];
+const DEBIAN_LINKER: &str = "lld";
 
 /// Builds for, or tests on, every target; or installs what that needs.
 pub fn run(report: &mut Report, args: &Args) {
@@ -56,18 +64,60 @@ pub fn run(report: &mut Report, args: &Args) {
     report.step(&format!("cross: {WITH_DEFMT} + defmt"), || {
         build(WITH_DEFMT, &["--features", "defmt"])
     });
+    report.step(&format!("cross: {WITH_EXAMPLES}, examples"), link_examples);
     report.step(&format!("cross: tests on {LINUX_ARM}"), test);
 }
 
 fn build(target: &str, features: &[&str]) -> Result<()> {
+    let mut command = bare_metal(target)?;
+    run_command(command.args(["--lib", "--no-default-features"]).args(features))
+}
+
+/// The command that builds core for a target without an operating system.
+fn bare_metal(target: &str) -> Result<Command> {
     let toolchain = Toolchain::with(target)?;
     let mut command = toolchain.cargo()?;
-    command.args(["build", "--release", "-p", "symbolon-core", "--lib", "--no-default-features"]);
+    command.args(["build", "--release", "-p", "symbolon-core", "--target", target]);
     if let Toolchain::Debian = toolchain {
         // Debian ships the source of the bare-metal libraries, not their builds.
         command.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core");
     }
-    run_command(command.args(["--target", target]).args(features))
+    Ok(command)
+}
+
+/// Links every example as the program of a microcontroller (core/examples/start/), and looks into it.
+fn link_examples() -> Result<()> {
+    let mut command = bare_metal(WITH_EXAMPLES)?;
+    // The pinned toolchain brings the linker, Debian's does not.
+    command.env("CARGO_TARGET_THUMBV8M_MAIN_NONE_EABI_LINKER", linker()?);
+    run_command(command.arg("--examples"))?;
+    let target_dir = command.get_envs().find(|(name, _)| *name == "CARGO_TARGET_DIR");
+    let target_dir = target_dir.and_then(|(_, value)| value).context("no target folder")?;
+    let folder = Path::new(target_dir).join(WITH_EXAMPLES).join("release/examples");
+    for name in examples()? {
+        let Sizes { code, constants, memory } =
+            Sizes::of(&fs::read(folder.join(&name))?).context("not an ELF file of 32 bits")?;
+        let [in_code, in_constants, in_memory] =
+            [code, constants, memory].map(|bytes| bytes.div_ceil(1 << 10));
+        println!(
+            "{name}: {in_code} KiB of code, {in_constants} of constants, {in_memory} of memory"
+        );
+        ensure!(code >= LEAST_CODE, "{name}: what it does is not in the program");
+    }
+    Ok(())
+}
+
+/// LLVM's linker: the pinned toolchain's own, or else the system's.
+fn linker() -> Result<PathBuf> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let library =
+        output(Command::new(rustc).args(["--print", "target-libdir"]).current_dir(root()))?;
+    let own = Path::new(library.trim()).with_file_name("bin").join("rust-lld");
+    if own.is_file() {
+        return Ok(own);
+    }
+    let missing = || Unmet::Missing(advice("ld.lld is missing"));
+    Ok(on_path("ld.lld").then(|| "ld.lld".into()).ok_or_else(missing)?)
 }
 
 /// Cargo, set up to link and run programs for [`LINUX_ARM`]; the target remains to be named.
@@ -187,13 +237,16 @@ fn advice(problem: &str) -> String {
 fn install() -> Result<()> {
     let targets = BARE_METAL.into_iter().chain([LINUX_ARM]);
     let rust = targets.map(Toolchain::with).find_map(Result::err);
-    let emulation = emulation().err();
+    let (emulation, linker) = (emulation().err(), linker().err());
     let mut packages = Vec::new();
     if rust.is_some() {
         packages.extend(DEBIAN_RUST);
     }
     if emulation.is_some() {
         packages.extend(DEBIAN_EMULATION);
+    }
+    if linker.is_some() {
+        packages.push(DEBIAN_LINKER);
     }
     if packages.is_empty() {
         println!("nothing to install");
@@ -219,8 +272,6 @@ fn install() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

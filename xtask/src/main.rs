@@ -9,6 +9,7 @@ mod cross;
 mod ct;
 mod deny;
 mod doc;
+mod elf;
 mod fmt;
 mod fuzz;
 mod report;
@@ -51,7 +52,8 @@ enum Task {
     /// firmware build does. Hence the extra runs with no features, and with each of them.
     Clippy,
     /// Run the workspace's tests: `cargo test --workspace`, which uses the processor's fastest kernels,
-    /// then those of the whole scheme on portable and on AVX2 kernels.
+    /// then core's examples, which check their own answers, then the tests of the whole scheme on
+    /// portable and on AVX2 kernels.
     Test,
     /// Build the documentation and refuse broken links and missing docs.
     ///

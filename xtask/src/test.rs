@@ -1,12 +1,19 @@
 //! `cargo xtask test`
 
-use crate::cargo::{cargo, run as run_command};
+use crate::cargo::{cargo, examples, run as run_command};
 use crate::report::{Report, Unmet};
 
-/// Runs the workspace's tests, those that ask another library, then those of the whole scheme again on
-/// each slower kind of kernel.
+/// Runs the workspace's tests, core's examples, the tests that ask another library, then those of the
+/// whole scheme again on each slower kind of kernel.
 pub fn run(report: &mut Report) {
     report.step("test", || run_command(&mut cargo(["test", "--workspace"])));
+    report.step("test: examples", || {
+        for example in examples()? {
+            let args = ["run", "-p", "symbolon-core", "--example", &example];
+            run_command(&mut cargo(args))?;
+        }
+        Ok(())
+    });
     report.step("test: second opinion", || {
         let package = ["test", "-p", "symbolon-benches", "--features", "peers"];
         run_command(cargo(package).args(["--test", "second_opinion"]))

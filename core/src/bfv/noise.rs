@@ -55,6 +55,14 @@ pub const fn fresh_public<const L: usize>() -> u128 {
 /// That of degree 4096.
 pub const FRESH_PUBLIC: u128 = six_sigma(FRESH_VARIANCE);
 
+/// The bound after noise of at most `a` is multiplied by a plaintext whose coefficients are uniform mod
+/// t: as good as any whose slots differ. One more for the message's own rounding.
+#[must_use]
+pub const fn multiplied_plain<const L: usize>(a: u128) -> u128 {
+    let factor = (degree::<L>() * (T as u128 * T as u128 / 12)).isqrt() + 1;
+    (a + 1).saturating_mul(factor)
+}
+
 /// What a rotation or a relinearisation adds, at most.
 #[must_use]
 pub const fn switch<const L: usize>() -> u128

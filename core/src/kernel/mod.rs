@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod contract;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
 mod scalar;
 #[cfg(test)]
