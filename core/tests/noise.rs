@@ -428,8 +428,8 @@ fn documented_noise_is_that_of_the_bounds() {
         row(name, noise.map(cell))
     };
     let squares = [
-        in_a_row::<Q81>(|a| multiplied::<Q81>(a, a) + switch::<Q81>()),
-        in_a_row::<Q135>(|a| multiplied::<Q135>(a, a) + switch::<Q135>()),
+        in_a_row::<Q81>(|a| multiplied::<Q81>(a, a).saturating_add(switch::<Q81>())),
+        in_a_row::<Q135>(|a| multiplied::<Q135>(a, a).saturating_add(switch::<Q135>())),
     ];
     let switched = [switched_modulus::<Q81>(f81), switched_modulus::<Q135>(f135)];
     let plain = [

@@ -60,7 +60,7 @@ pub const FRESH_PUBLIC: u128 = six_sigma(FRESH_VARIANCE);
 #[must_use]
 pub const fn multiplied_plain<const L: usize>(a: u128) -> u128 {
     let factor = (degree::<L>() * (T as u128 * T as u128 / 12)).isqrt() + 1;
-    (a + 1).saturating_mul(factor)
+    a.saturating_add(1).saturating_mul(factor)
 }
 
 /// What a rotation or a relinearisation adds, at most.
@@ -101,7 +101,7 @@ const fn product_bound(n: u128, a: u128, b: u128) -> u128 {
     let factor = (n * (2 * n + 3)).div_ceil(36).isqrt() + 1;
     // Three roundings, times 1, s and s^2 (whose coefficients have a variance of 8 N / 9).
     let rounding = six_sigma((27 + 18 * n + 24 * n * n).div_ceil(324));
-    2 * T as u128 * factor * (a + b) + rounding
+    (2 * T as u128 * factor).saturating_mul(a.saturating_add(b)).saturating_add(rounding)
 }
 
 /// The bound after a switch to a modulus without its last prime.
