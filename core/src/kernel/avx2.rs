@@ -104,11 +104,6 @@ impl Lanes for Ymm {
         Self(unsafe { _mm256_xor_si256(self.0, other.0) })
     }
     #[inline(always)]
-    fn shl<const K: i32>(self) -> Self {
-        // SAFETY: see above.
-        Self(unsafe { _mm256_slli_epi32::<K>(self.0) })
-    }
-    #[inline(always)]
     fn shr<const K: i32>(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_srli_epi32::<K>(self.0) })
@@ -139,7 +134,11 @@ impl Lanes for Ymm {
         let order = match K {
             16 => 0x0d0c_0f0e_0908_0b0a_0504_0706_0100_0302,
             8 => 0x0e0d_0c0f_0a09_080b_0605_0407_0201_0003,
-            _ => return self.shl::<K>().or(self.shr::<REST>()),
+            _ => {
+                // SAFETY: see above.
+                let high = unsafe { _mm256_slli_epi32::<K>(self.0) };
+                return Self(high).or(self.shr::<REST>());
+            }
         };
         Self(shuffle(order, self.0))
     }

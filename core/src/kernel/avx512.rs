@@ -82,11 +82,6 @@ impl Lanes for Zmm {
         Self(unsafe { _mm512_xor_si512(self.0, other.0) })
     }
     #[inline(always)]
-    fn shl<const K: i32>(self) -> Self {
-        // SAFETY: see above.
-        Self(unsafe { _mm512_sll_epi32(self.0, _mm_cvtsi32_si128(K)) })
-    }
-    #[inline(always)]
     fn shr<const K: i32>(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_srl_epi32(self.0, _mm_cvtsi32_si128(K)) })

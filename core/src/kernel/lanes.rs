@@ -45,8 +45,6 @@ pub(super) trait Lanes: Copy {
     fn and(self, other: Self) -> Self;
     fn or(self, other: Self) -> Self;
     fn xor(self, other: Self) -> Self;
-    /// Shift left.
-    fn shl<const K: i32>(self) -> Self;
     /// Shift right, zeros in.
     fn shr<const K: i32>(self) -> Self;
     /// Shift left by less than 32.

@@ -93,11 +93,6 @@ impl Lanes for Neon {
         Self(unsafe { veorq_u32(self.0, other.0) })
     }
     #[inline(always)]
-    fn shl<const K: i32>(self) -> Self {
-        // SAFETY: see above.
-        Self(unsafe { vshlq_n_u32::<K>(self.0) })
-    }
-    #[inline(always)]
     fn shr<const K: i32>(self) -> Self {
         // SAFETY: see above.
         Self(unsafe { vshrq_n_u32::<K>(self.0) })
