@@ -77,7 +77,9 @@ where
     }
 }
 
-/// Fills the uniform halves of a key's rows from its seed.
+/// Fills the uniform halves of a key's rows from its seed. Not inlined: its chunks are not to lie
+/// under what a decoder needs.
+#[inline(never)]
 pub(crate) fn expand<const L: usize>(k: &Kernels, rows: &mut [Limb], seed: &[u8; 32])
 where
     Rns<L>: Switch,

@@ -94,13 +94,8 @@ impl<const L: usize> Blind<L> {
 
         // Noise and flood of the coefficients that count; the others of the first component never
         // leave the matcher, so they are not made.
-        let mut noise = [0u32; MAX_USERS];
         let mut values = [0i64; MAX_USERS];
-        sample::small_noise(k, &mut stream, &mut noise);
-        sample::uniform_signed(&mut Words::new(k, &mut stream), Self::FLOOD, &mut values);
-        for (value, &e) in values.iter_mut().zip(&noise) {
-            *value += i64::from(e as i32);
-        }
+        noise_and_flood(k, &mut stream, Self::FLOOD, &mut values);
 
         self.folded.sums = [[0; MAX_USERS]; L];
         for (((sums, plan), u), p0) in
@@ -121,12 +116,23 @@ impl<const L: usize> Blind<L> {
                 f.zeroize();
             }
         }
-        noise.zeroize();
         values.zeroize();
         scratch.zeroize();
         self.folded.layout = layout;
         self.fresh = 1;
     }
+}
+
+/// The sum of both. Not inlined: its chunks are not to lie under those of the other samplers.
+#[inline(never)]
+fn noise_and_flood(k: &Kernels, stream: &mut Stream, flood: i64, out: &mut [i64; MAX_USERS]) {
+    let mut noise = [0u32; MAX_USERS];
+    sample::small_noise(k, stream, &mut noise);
+    sample::uniform_signed(&mut Words::new(k, stream), flood, out);
+    for (value, &e) in out.iter_mut().zip(&noise) {
+        *value += i64::from(e as i32);
+    }
+    noise.zeroize();
 }
 
 impl<const L: usize> Drop for Blind<L> {
