@@ -1,36 +1,14 @@
-//! Receipts against independent oracles: the RFC's recursion for the tree, published vectors for
-//! ML-DSA-65, encodings written out by hand; and every way of breaking a receipt.
+//! Receipts against independent oracles: the RFC's recursion for the trees, encodings written out by
+//! hand; and every way of breaking a receipt. Stand-in families make the exhaustive runs fast, the
+//! real ones follow at the end.
 
 use chacha20::ChaCha20Rng;
-use core::convert::Infallible;
 use proptest::prelude::*;
-use rand_core::{SeedableRng, TryCryptoRng, TryRng};
+use rand_core::{CryptoRng, Rng, SeedableRng};
 use sha2::Sha256;
 use sha3::{Digest as _, Sha3_256};
 use std::sync::LazyLock;
-use symbolon_core::attest::merkle::{path, path_len, root};
 use symbolon_core::attest::*;
-
-/// A key pair on the heap: test threads have small stacks.
-struct Pair {
-    signing: Box<Option<SigningKey>>,
-    verifying: Box<VerifyingKey>,
-}
-
-impl Pair {
-    fn new(seed: u8) -> Self {
-        let mut signing = Box::new(None);
-        let mut public = [0; PUBLIC_KEY_SIZE];
-        SigningKey::init(&mut signing, &[seed; SEED_SIZE]).public_key(&mut public);
-        Self { signing, verifying: Box::new(VerifyingKey::decode(&public)) }
-    }
-
-    fn signing(&self) -> &SigningKey {
-        self.signing.as_ref().as_ref().unwrap()
-    }
-}
-
-static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::new(42));
 
 fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
@@ -47,6 +25,83 @@ fn sha3(parts: &[&[u8]]) -> Digest {
     hasher.finalize().into()
 }
 
+// Stand-ins
+
+const ML_DSA: u8 = Family::MlDsa65.id();
+const FN_DSA: u8 = Family::FnDsa512Draft.id();
+const SLH_DSA: u8 = Family::SlhDsaSha2_128f.id();
+
+/// A key that signs and verifies, and proves nothing: a signature is the hash of key, context and
+/// message, repeated until it is as long as one of the family.
+#[derive(Clone, Copy, Debug)]
+struct StandIn<const ID: u8>(u8);
+
+impl<const ID: u8> StandIn<ID> {
+    const OF: Family = match Family::from_id(ID) {
+        Some(family) => family,
+        None => panic!(),
+    };
+
+    fn make(self, context: Domain, message: &[u8], out: &mut [u8]) -> Result<()> {
+        let digest = sha3(&[&[ID, self.0], context.as_bytes(), message]);
+        let out = out.get_mut(..Self::OF.signature_size()).ok_or(Error::BufferTooSmall)?;
+        out.chunks_mut(32).for_each(|chunk| chunk.copy_from_slice(&digest[..chunk.len()]));
+        Ok(())
+    }
+}
+
+impl<const ID: u8> Verify for StandIn<ID> {
+    const FAMILY: Family = Self::OF;
+
+    fn verify(&self, context: Domain, message: &[u8], signature: &[u8]) -> Result<()> {
+        let mut expected = vec![0; Self::OF.signature_size()];
+        self.make(context, message, &mut expected)?;
+        if signature == expected { Ok(()) } else { Err(Error::WrongSignature(Self::OF)) }
+    }
+}
+
+impl<const ID: u8> Sign for StandIn<ID> {
+    const FAMILY: Family = Self::OF;
+
+    fn sign<R: CryptoRng + ?Sized>(
+        &self,
+        context: Domain,
+        message: &[u8],
+        _: &mut R,
+        out: &mut [u8],
+    ) -> Result<()> {
+        self.make(context, message, out)
+    }
+
+    fn sign_deterministic(&self, context: Domain, message: &[u8], out: &mut [u8]) -> Result<()> {
+        self.make(context, message, out)
+    }
+
+    fn public_key(&self, out: &mut [u8]) -> Result<()> {
+        out.get_mut(..Self::OF.public_key_size()).ok_or(Error::BufferTooSmall)?.fill(self.0);
+        Ok(())
+    }
+}
+
+type StandIns = KeySet<StandIn<ML_DSA>, StandIn<FN_DSA>, StandIn<SLH_DSA>>;
+
+/// The time at which every window here was signed.
+const TIME: u64 = 0x0102_0304_0506_0708;
+
+const fn stand_ins(seed: u8) -> StandIns {
+    KeySet {
+        id: [seed; 16],
+        validity: Validity { not_before_ms: TIME - 5, not_after_ms: TIME + 5, revoked: false },
+        ml_dsa: StandIn(seed),
+        fn_dsa: StandIn(seed),
+        slh_dsa: StandIn(seed),
+    }
+}
+
+const KEYS: StandIns = stand_ins(7);
+
+// A window and its receipts
+
 /// Field values that differ from field to field, from leaf to leaf and from batch to batch.
 fn leaf(batch: u8, index: u8) -> Leaf {
     let fill = |field: u8| sha3(&[&[batch, index, field]]);
@@ -55,51 +110,107 @@ fn leaf(batch: u8, index: u8) -> Leaf {
         nonce: *fill(1).first_chunk().unwrap(),
         identity: fill(2),
         accept: index.is_multiple_of(2),
-        probe: fill(3),
+        proof: (index % 3 == 2).then(|| fill(6)),
         template: fill(4),
-        blind: fill(5),
     }
 }
 
-struct Batch {
+struct Decided {
     leaves: Vec<Leaf>,
-    tree: Tree,
-    statement: Statement,
-    signature: Box<Signature>,
+    tree: BatchTree,
+    batch: Batch,
 }
 
-impl Batch {
+impl Decided {
     fn new(id: u8, count: u8) -> Self {
         let leaves: Vec<_> = (0..count).map(|index| leaf(id, index)).collect();
         let hashes: Vec<_> = leaves.iter().map(Leaf::hash).collect();
-        let mut tree = Tree::new();
-        let statement = Statement {
+        let mut tree = BatchTree::new();
+        let batch = Batch {
             deployment: [0xd0; 16],
             key_epoch: 0x0102_0304,
             params: 5,
             mode: 6,
             dims: 128,
             threshold: -7,
+            policy: [0xc0; 32],
+            verifier: 0x0506_0708,
             batch: [id; 16],
-            time_ms: 0x0102_0304_0506_0708,
+            time_ms: TIME - 1,
             count,
+            probe: [0xa0 ^ id; 32],
+            blind: [0xb0 ^ id; 32],
             result: [0xe0 ^ id; 32],
             root: tree.build(&hashes).unwrap(),
         };
-        let mut signature = Box::new([0; SIGNATURE_SIZE]);
-        statement.sign(PAIR.signing(), &mut rng(id), &mut signature).unwrap();
-        Self { leaves, tree, statement, signature }
+        Self { leaves, tree, batch }
+    }
+}
+
+struct Signed {
+    batches: Vec<Decided>,
+    tree: Box<WindowTree>,
+    window: Window,
+    ml_dsa: Box<[u8; Family::MlDsa65.signature_size()]>,
+    fn_dsa: Box<[u8; Family::FnDsa512Draft.signature_size()]>,
+    slh_dsa: Box<[u8; Family::SlhDsaSha2_128f.signature_size()]>,
+}
+
+impl Signed {
+    /// The window of this sequence number, of a batch for each count.
+    fn new(sequence: u8, counts: &[u8]) -> Self {
+        let batch = |(id, &count)| Decided::new((id as u8) ^ sequence << 4, count);
+        Self::of(sequence, counts.iter().enumerate().map(batch).collect())
     }
 
-    fn receipt(&self, index: u8) -> Receipt<'_> {
-        let mut path = Path::EMPTY;
-        self.tree.path(usize::from(index), &mut path).unwrap();
+    fn of(sequence: u8, batches: Vec<Decided>) -> Self {
+        let mut tree: Box<WindowTree> = bytemuck::zeroed_box();
+        let hashes: Vec<_> = batches.iter().map(|decided| decided.batch.hash()).collect();
+        let window = Window {
+            deployment: [0xd0; 16],
+            keys: KEYS.id,
+            sequence: sequence.into(),
+            time_ms: TIME,
+            count: batches.len() as u16,
+            previous: if sequence == 0 { [0; 32] } else { [0xf0; 32] },
+            root: tree.build(&hashes).unwrap(),
+        };
+        let mut signed = Self {
+            batches,
+            tree,
+            window,
+            ml_dsa: Box::new([0; _]),
+            fn_dsa: Box::new([0; _]),
+            slh_dsa: Box::new([0; _]),
+        };
+        signed.sign(&KEYS.ml_dsa, &KEYS.fn_dsa, &KEYS.slh_dsa);
+        signed
+    }
+
+    fn sign(&mut self, ml_dsa: &impl Sign, fn_dsa: &impl Sign, slh_dsa: &impl Sign) {
+        self.window.sign(ml_dsa, &mut rng(1), &mut *self.ml_dsa).unwrap();
+        self.window.sign(fn_dsa, &mut rng(2), &mut *self.fn_dsa).unwrap();
+        self.window.sign(slh_dsa, &mut rng(3), &mut *self.slh_dsa).unwrap();
+    }
+
+    fn signatures(&self) -> Signatures<'_> {
+        Signatures { ml_dsa: &self.ml_dsa, fn_dsa: &self.fn_dsa, slh_dsa: &self.slh_dsa }
+    }
+
+    fn receipt(&self, batch: usize, index: u8) -> Receipt<'_> {
+        let decided = &self.batches[batch];
+        let (mut path, mut window_path) = (BatchPath::EMPTY, WindowPath::EMPTY);
+        decided.tree.path(usize::from(index), &mut path).unwrap();
+        self.tree.path(batch, &mut window_path).unwrap();
         Receipt {
-            statement: self.statement,
-            leaf: self.leaves[usize::from(index)],
+            leaf: decided.leaves[usize::from(index)],
             index,
             path,
-            signature: &self.signature,
+            batch: decided.batch,
+            batch_index: batch as u16,
+            window_path,
+            window: self.window,
+            signatures: self.signatures(),
         }
     }
 }
@@ -109,6 +220,36 @@ fn encode(receipt: &Receipt) -> Vec<u8> {
     let size = receipt.encode(&mut out).unwrap();
     out.truncate(size);
     out
+}
+
+/// The verdict on bytes that are to be one receipt.
+fn whole<M: Verify, F: Verify, S: Verify>(keys: &KeySet<M, F, S>, bytes: &[u8]) -> Result<Leaf> {
+    Receipt::decode_exact(bytes)?.verify(keys).copied()
+}
+
+/// The verdict on pieces of one receipt as they come in.
+fn stream<'a, M: Verify, F: Verify, S: Verify>(
+    keys: &KeySet<M, F, S>,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Leaf> {
+    let mut buffer = Box::new([0x5a; size_of::<StreamBuffer>()]);
+    let mut verifier = StreamVerifier::new(keys, &mut buffer);
+    let pushed = pieces.into_iter().try_for_each(|piece| verifier.push(piece));
+    let verdict = verifier.finish();
+    if let Err(error) = pushed {
+        assert_eq!(verdict, Err(error), "an error is forgotten");
+    }
+    verdict
+}
+
+/// Both verdicts, which must agree: a stream may meet another error first where there are several.
+fn verdict<M: Verify, F: Verify, S: Verify>(keys: &KeySet<M, F, S>, bytes: &[u8]) -> Result<Leaf> {
+    let (whole, stream) = (whole(keys, bytes), stream(keys, [bytes]));
+    match Receipt::decode_exact(bytes) {
+        Ok(_) => assert_eq!(whole, stream),
+        Err(_) => assert!(stream.is_err()),
+    }
+    whole
 }
 
 // Digests
@@ -138,8 +279,16 @@ fn digests_separate_what_differs() {
     assert_ne!(bulk(a, &[b"x"]), bulk(b, &[b"x"]));
     assert_ne!(bulk(a, &[b"x"]), bulk(a, &[b"x\0"]));
     assert_eq!(bulk(a, &[b"ab", b"", b"c"]), bulk(a, &[b"a", b"bc"]));
-    let domains =
-        [Domain::IDENTITY, Domain::PROBE, Domain::TEMPLATE, Domain::BLIND, Domain::RESULT];
+    let domains = [
+        Domain::IDENTITY,
+        Domain::PROBE,
+        Domain::TEMPLATE,
+        Domain::BLIND,
+        Domain::PROOF,
+        Domain::POLICY,
+        Domain::RESULT,
+        Window::CONTEXT,
+    ];
     for (i, first) in domains.iter().enumerate() {
         assert!(domains[i + 1..].iter().all(|second| first != second));
     }
@@ -155,7 +304,7 @@ fn domains_hold_1_to_255_ascii_characters() {
     }
 }
 
-// Leaf and statement
+// Statements
 
 #[test]
 fn leaf_encoding_and_hash() {
@@ -164,66 +313,146 @@ fn leaf_encoding_and_hash() {
         nonce: [2; 16],
         identity: [3; 32],
         accept: true,
-        probe: [4; 32],
+        proof: Some([7; 32]),
         template: [5; 32],
-        blind: [6; 32],
     };
-    let expected = [&[1; 16][..], &[2; 16], &[3; 32], &[1], &[4; 32], &[5; 32], &[6; 32]].concat();
-    assert_eq!(leaf.encode(), *expected);
-    assert_eq!(Leaf::SIZE, 161);
-    assert_eq!(leaf.hash(), sha3(&[b"\x10symbolon/leaf/v1\x00", &expected]));
-    assert_ne!(leaf.hash(), Leaf { accept: false, ..leaf }.hash());
-    for accept in 0..=u8::MAX {
+    let fields = |mark: u8, proof: u8| {
+        let front = [&[1; 16][..], &[2; 16], &[3; 32], &[1, mark], &[proof; 32]].concat();
+        [&front[..], &[5; 32]].concat()
+    };
+    assert_eq!(Leaf::SIZE, 130);
+    assert_eq!(leaf.encode(), *fields(1, 7));
+    assert_eq!(leaf.hash(), sha3(&[b"\x10symbolon/leaf/v2", &[0; 136 - 17], &[0], &fields(1, 7)]));
+    assert_eq!(leaf.hash(), LeafHasher::new().clone().hash(&leaf));
+    let absent = Leaf { proof: None, ..leaf };
+    assert_eq!(absent.encode(), *fields(0, 0));
+    for other in [Leaf { accept: false, ..leaf }, absent, Leaf { proof: Some([0; 32]), ..leaf }] {
+        assert_ne!(leaf.hash(), other.hash());
+        assert_eq!(Leaf::decode(&other.encode()), Ok(other));
+    }
+    for byte in 0..=u8::MAX {
         let mut bytes = leaf.encode();
-        bytes[64] = accept;
-        let expected = match accept {
-            0 | 1 => Ok(Leaf { accept: accept == 1, ..leaf }),
+        bytes[64] = byte;
+        let expected = match byte {
+            0 | 1 => Ok(Leaf { accept: byte == 1, ..leaf }),
             _ => Err(Error::NonCanonical),
         };
         assert_eq!(Leaf::decode(&bytes), expected);
+        // An absent proof has no digest.
+        let mut bytes = leaf.encode();
+        bytes[65] = byte;
+        let expected = if byte == 1 { Ok(leaf) } else { Err(Error::NonCanonical) };
+        assert_eq!(Leaf::decode(&bytes), expected);
+    }
+    for at in 66..98 {
+        let mut bytes = absent.encode();
+        bytes[at] = 1;
+        assert_eq!(Leaf::decode(&bytes), Err(Error::NonCanonical));
     }
 }
 
 #[test]
-fn statement_encoding() {
-    let statement = Batch::new(9, 3).statement;
+fn batch_encoding_and_hash() {
+    let batch = Decided::new(9, 3).batch;
     let expected = [
-        &[1][..],
+        &[2][..],
         &[0xd0; 16],
         &[4, 3, 2, 1],
         &[5, 6],
         &[128, 0],
         &[0xf9, 0xff, 0xff, 0xff],
+        &[0xc0; 32],
+        &[8, 7, 6, 5],
         &[9; 16],
-        &[8, 7, 6, 5, 4, 3, 2, 1],
+        &[7, 7, 6, 5, 4, 3, 2, 1],
         &[3],
+        &[0xa9; 32],
+        &[0xb9; 32],
         &[0xe9; 32],
-        &statement.root,
+        &batch.root,
     ]
     .concat();
-    assert_eq!(statement.encode(), *expected);
-    assert_eq!(Statement::SIZE, 118);
-    assert_eq!(Statement::decode(&statement.encode()), Ok(statement));
+    assert_eq!(Batch::SIZE, 218);
+    assert_eq!(batch.encode(), *expected);
+    assert_eq!(Batch::decode(&batch.encode()), Ok(batch));
+    assert_eq!(batch.hash(), sha3(&[b"\x11symbolon/batch/v2\x00", &expected]));
 
-    let mut bytes = statement.encode();
-    for version in (0..=u8::MAX).filter(|&version| version != Statement::VERSION) {
+    let mut bytes = batch.encode();
+    for version in (0..=u8::MAX).filter(|&version| version != Batch::VERSION) {
         bytes[0] = version;
-        assert_eq!(Statement::decode(&bytes), Err(Error::UnknownVersion));
+        assert_eq!(Batch::decode(&bytes), Err(Error::UnknownVersion));
     }
     for count in 0..=u8::MAX {
-        let statement = Statement { count, ..statement };
+        let batch = Batch { count, ..batch };
         let possible = (1..=MAX_LEAVES).contains(&usize::from(count));
-        let expected = if possible { Ok(statement) } else { Err(Error::LeafCount) };
-        assert_eq!(Statement::decode(&statement.encode()), expected);
+        let expected = if possible { Ok(batch) } else { Err(Error::LeafCount) };
+        assert_eq!(Batch::decode(&batch.encode()), expected);
     }
-    let mut signature = [0; SIGNATURE_SIZE];
-    let result =
-        Statement { count: 0, ..statement }.sign(PAIR.signing(), &mut rng(1), &mut signature);
-    assert_eq!(result, Err(Error::LeafCount));
-    assert_eq!(signature, [0; SIGNATURE_SIZE]);
 }
 
-// Merkle tree, against RFC 9162 to the letter
+#[test]
+fn window_encoding_and_hash() {
+    let window = Window { count: 0x0203, ..Signed::new(1, &[1]).window };
+    let expected = [
+        &[1][..],
+        &[0xd0; 16],
+        &[7; 16],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[8, 7, 6, 5, 4, 3, 2, 1],
+        &[3, 2],
+        &[0xf0; 32],
+        &window.root,
+    ]
+    .concat();
+    assert_eq!(Window::SIZE, 115);
+    assert_eq!(window.encode(), *expected);
+    assert_eq!(Window::decode(&window.encode()), Ok(window));
+    let length = 115_u64.to_le_bytes();
+    assert_eq!(window.hash(), sha3(&[b"\x17symbolon/window-hash/v1", &length, &expected]));
+    assert_eq!(Window::CONTEXT.as_bytes(), b"symbolon/window/v1");
+
+    let mut bytes = window.encode();
+    for version in (0..=u8::MAX).filter(|&version| version != Window::VERSION) {
+        bytes[0] = version;
+        assert_eq!(Window::decode(&bytes), Err(Error::UnknownVersion));
+    }
+    for (count, expected) in [
+        (0, Err(Error::LeafCount)),
+        (1, Ok(())),
+        (4096, Ok(())),
+        (4097, Err(Error::LeafCount)),
+        (u16::MAX, Err(Error::LeafCount)),
+    ] {
+        let window = Window { count, ..window };
+        assert_eq!(Window::decode(&window.encode()), expected.map(|()| window));
+    }
+    // The first window has none before it.
+    let first = Window { sequence: 0, ..window };
+    assert_eq!(Window::decode(&first.encode()), Err(Error::NonCanonical));
+    let first = Window { previous: [0; 32], ..first };
+    assert_eq!(Window::decode(&first.encode()), Ok(first));
+}
+
+#[test]
+fn windows_that_break_a_rule_are_not_signed() {
+    let window = Signed::new(1, &[1]).window;
+    let mut out = [0; Family::MlDsa65.signature_size()];
+    for (broken, error) in [
+        (Window { count: 0, ..window }, Error::LeafCount),
+        (Window { count: 4097, ..window }, Error::LeafCount),
+        (Window { sequence: 0, ..window }, Error::NonCanonical),
+    ] {
+        assert_eq!(broken.sign(&KEYS.ml_dsa, &mut rng(1), &mut out), Err(error));
+        assert_eq!(broken.sign_deterministic(&KEYS.ml_dsa, &mut out), Err(error));
+    }
+    assert_eq!(out, [0; _]);
+    let short = window.sign_deterministic(&KEYS.ml_dsa, &mut out[1..]);
+    assert_eq!(short, Err(Error::BufferTooSmall));
+    window.sign_deterministic(&KEYS.ml_dsa, &mut out).unwrap();
+    assert_eq!(KEYS.ml_dsa.verify(Window::CONTEXT, &window.encode(), &out), Ok(()));
+}
+
+// Merkle trees, against RFC 9162 to the letter
 
 fn node(left: &Digest, right: &Digest) -> Digest {
     sha3(&[b"\x10symbolon/node/v1\x01", left, right])
@@ -290,26 +519,50 @@ fn hashes(count: usize) -> Vec<Digest> {
     (0..count).map(|i| sha3(&[&i.to_le_bytes()])).collect()
 }
 
+/// Every root and the paths of `indices` that a tree of this capacity gives.
+fn check_tree<const LEAVES: usize, const NODES: usize>(
+    tree: &mut Tree<LEAVES>,
+    leaves: &[Digest],
+    indices: impl IntoIterator<Item = usize>,
+) {
+    let count = leaves.len();
+    let expected = oracle_root(leaves);
+    assert_eq!(tree.build(leaves), Ok(expected));
+    for index in indices {
+        let nodes = oracle_path(index, leaves);
+        let mut path = Path::<NODES>::new(&[[9; 32]; NODES]).unwrap();
+        tree.path(index, &mut path).unwrap();
+        assert_eq!(path, Path::new(&nodes).unwrap());
+        assert_eq!(path.nodes(), nodes);
+        assert_eq!(Path::<NODES>::length(index, count), Ok(nodes.len()));
+        assert_eq!(path.check(index, count), Ok(()));
+        assert_eq!(path.root(&leaves[index], index, count), Ok(expected));
+    }
+}
+
 #[test]
-fn tree_agrees_with_the_rfc() {
-    let mut tree = Tree::new();
+fn small_trees_agree_with_the_rfc() {
+    let mut batch = BatchTree::new();
+    let mut small = Tree::<128>::new();
+    let mut large: Box<WindowTree> = bytemuck::zeroed_box();
     // Downwards, so that each tree is built over the remains of a larger one.
-    for count in (1..=MAX_LEAVES).rev() {
+    for count in (1..=70).rev() {
         let leaves = hashes(count);
-        let expected = oracle_root(&leaves);
-        assert_eq!(root(&leaves), Ok(expected));
-        assert_eq!(tree.build(&leaves), Ok(expected));
-        for (index, leaf) in leaves.iter().enumerate() {
-            let nodes = oracle_path(index, &leaves);
-            let (mut kept, mut once) = (Path::new(&[[9; 32]; MAX_PATH]).unwrap(), Path::EMPTY);
-            tree.path(index, &mut kept).unwrap();
-            path(&leaves, index, &mut once).unwrap();
-            assert_eq!(kept, once);
-            assert_eq!(kept, Path::new(&nodes).unwrap());
-            assert_eq!(kept.nodes(), nodes);
-            assert_eq!(path_len(index, count), Ok(nodes.len()));
-            assert_eq!(kept.root(leaf, index, count), Ok(expected));
+        check_tree::<128, 7>(&mut small, &leaves, 0..count);
+        check_tree::<4096, 12>(&mut large, &leaves, 0..count);
+        if count <= MAX_LEAVES {
+            check_tree::<32, 5>(&mut batch, &leaves, 0..count);
+            check_tree::<32, 12>(&mut batch, &leaves, 0..count);
         }
+    }
+}
+
+#[test]
+fn large_trees_agree_with_the_rfc() {
+    let mut tree: Box<WindowTree> = bytemuck::zeroed_box();
+    for count in [127, 128, 129, 1000, 2047, 2048, 2049, 4095, 4096] {
+        let indices = [0, 1, count / 3, count / 2, count - 2, count - 1];
+        check_tree::<4096, 12>(&mut tree, &hashes(count), indices);
     }
 }
 
@@ -320,7 +573,7 @@ fn path_verification_agrees_with_the_rfc_on_every_claim() {
     for count in 0..=MAX_LEAVES + 1 {
         for index in 0..=count + 1 {
             for len in 0..=MAX_PATH {
-                let path = Path::new(&nodes[..len]).unwrap();
+                let path = BatchPath::new(&nodes[..len]).unwrap();
                 let expected = if count == 0 || count > MAX_LEAVES {
                     Err(Error::LeafCount)
                 } else if index >= count {
@@ -329,21 +582,24 @@ fn path_verification_agrees_with_the_rfc_on_every_claim() {
                     oracle_walk(&leaf, index, count, path.nodes()).ok_or(Error::PathLength)
                 };
                 assert_eq!(path.root(&leaf, index, count), expected, "{index} of {count}, {len}");
+                assert_eq!(path.check(index, count), expected.map(|_| ()));
             }
         }
     }
-    assert_eq!(path_len(usize::MAX, usize::MAX), Err(Error::LeafCount));
-    assert_eq!(path_len(usize::MAX, MAX_LEAVES), Err(Error::LeafIndex));
+    assert_eq!(BatchPath::length(usize::MAX, usize::MAX), Err(Error::LeafCount));
+    assert_eq!(BatchPath::length(usize::MAX, MAX_LEAVES), Err(Error::LeafIndex));
+    assert_eq!(WindowPath::length(0, MAX_BATCHES + 1), Err(Error::LeafCount));
 }
 
 #[test]
 fn path_proves_one_leaf_at_one_place() {
+    let mut tree = BatchTree::new();
     for count in 1..=MAX_LEAVES {
         let leaves = hashes(count);
-        let expected = root(&leaves).unwrap();
+        let expected = tree.build(&leaves).unwrap();
         for index in 0..count {
-            let mut path = Path::EMPTY;
-            merkle::path(&leaves, index, &mut path).unwrap();
+            let mut path = BatchPath::EMPTY;
+            tree.path(index, &mut path).unwrap();
             for other in (0..count).filter(|&other| other != index) {
                 assert_ne!(path.root(&leaves[other], index, count), Ok(expected));
                 assert_ne!(path.root(&leaves[index], other, count), Ok(expected));
@@ -355,240 +611,271 @@ fn path_proves_one_leaf_at_one_place() {
 #[test]
 fn tree_refuses_what_does_not_fit() {
     let too_many = hashes(MAX_LEAVES + 1);
-    let mut tree = Tree::new();
-    let mut path = Path::EMPTY;
+    let mut tree = BatchTree::new();
+    let mut path = BatchPath::EMPTY;
     assert_eq!(tree.path(0, &mut path), Err(Error::LeafCount));
     assert_eq!(tree.build(&[]), Err(Error::LeafCount));
     assert_eq!(tree.build(&too_many), Err(Error::LeafCount));
-    assert_eq!(root(&[]), Err(Error::LeafCount));
-    assert_eq!(merkle::path(&too_many, 0, &mut path), Err(Error::LeafCount));
     tree.build(&too_many[..3]).unwrap();
     assert_eq!(tree.path(3, &mut path), Err(Error::LeafIndex));
     assert_eq!(tree.build(&too_many), Err(Error::LeafCount));
     tree.path(2, &mut path).unwrap();
     assert_eq!(path.nodes().len(), 1);
-    assert_eq!(Path::new(&too_many[..MAX_PATH + 1]), Err(Error::PathLength));
+    assert_eq!(BatchPath::new(&too_many[..MAX_PATH + 1]), Err(Error::PathLength));
     // No leaf is doubled: three leaves and the same with the last one twice differ.
+    let three = tree.build(&too_many[..3]);
     let doubled = [too_many[0], too_many[1], too_many[2], too_many[2]];
-    assert_ne!(root(&too_many[..3]), root(&doubled));
+    assert_ne!(three, tree.build(&doubled));
 }
 
-// ML-DSA-65
-
-/// Key generation seeds of the NIST known-answer file for ML-DSA-65 and the SHA3-256 of the public
-/// keys, as published with libcrux.
-#[test]
-fn key_generation_known_answers() {
-    let vectors = [
-        (
-            "7c9935a0b07694aa0c6d10e4db6b1add2fd81a25ccb148032dcd739936737f2d",
-            "67099a6aed1ca9dd645a73261cead798ba29e4a15ede3a469ad4cb620b0296be",
-        ),
-        (
-            "4b622de1350119c45a9f2e2ef3dc5df50a759d138cdfbd64c81cc7cc2f513345",
-            "114dbfea406d98227a7e962050ed302be8b3be65e246416cc15465e07bcc39cf",
-        ),
-        (
-            "1d836e889e46259bcd1ccd2b369583c5b47cfbb919ec2b72c280247cb15a5569",
-            "dcad3c37aa5fa8c3b7d2ff78d98c7bcdbd9c7a44091f28a5e85bda9831279856",
-        ),
-    ];
-    let mut slot = Box::new(None);
-    for (seed, expected) in vectors {
-        let mut public = [0; PUBLIC_KEY_SIZE];
-        SigningKey::init(&mut slot, &unhex(seed).try_into().unwrap()).public_key(&mut public);
-        assert_eq!(sha3(&[&public])[..], *unhex(expected));
-        assert_eq!(VerifyingKey::decode(&public).encode(), public);
-    }
-}
-
-/// Wycheproof, `mldsa_65_sign_seed_test.json`, case 4: deterministic, with a context string. The
-/// first 48 bytes of the signature, which hash the key, the message, the context and the
-/// commitment, and its last 16, the end of the hint.
-#[test]
-fn signature_known_answer() {
-    let key = PAIR.signing();
-    let context = Domain::new("A".repeat(255).leak());
-    let mut signature = [0; SIGNATURE_SIZE];
-    key.sign_deterministic(context, b"Hello world", &mut signature).unwrap();
-    assert_eq!(
-        signature[..48],
-        *unhex(
-            "88b645448a1c81f55c81631d057b1ca1fa8bb42af19f1c2dd2bf12594f23b86e\
-             17e383aefec687503d0077658497fcc5"
-        )
-    );
-    assert_eq!(signature[SIGNATURE_SIZE - 16..], *unhex("0000000000000000000004090b131a1d"));
-    PAIR.verifying.verify(context, b"Hello world", &signature).unwrap();
-    // FIPS 204, Algorithm 2: the deterministic variant is the hedged one with 32 zero bytes.
-    let mut hedged = [0; SIGNATURE_SIZE];
-    key.sign(context, b"Hello world", &mut Fixed([0; 32]), &mut hedged).unwrap();
-    assert_eq!(hedged, signature);
-    key.sign(context, b"Hello world", &mut Fixed([1; 32]), &mut hedged).unwrap();
-    assert_ne!(hedged, signature);
-    PAIR.verifying.verify(context, b"Hello world", &hedged).unwrap();
-}
-
-/// A generator that can be asked for 32 bytes once.
-struct Fixed([u8; 32]);
-
-impl TryRng for Fixed {
-    type Error = Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("it is asked for 32 bytes")
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("it is asked for 32 bytes")
-    }
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        out.copy_from_slice(&self.0);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Fixed {}
+// Keys
 
 #[test]
-fn signatures_bind_key_context_and_message() {
-    let (a, b) = (Domain::new("symbolon/a"), Domain::new("symbolon/b"));
-    let mut signature = [0; SIGNATURE_SIZE];
-    PAIR.signing().sign(a, b"message", &mut rng(1), &mut signature).unwrap();
-    let check = |key: &VerifyingKey, context, message: &[u8], signature: &Signature| {
-        key.verify(context, message, signature)
+fn key_ids_bind_all_three_keys() {
+    let id = key_id(&[1; _], &[2; _], &[3; _]);
+    let tag: &[u8] = b"\x13symbolon/key-set/v1";
+    let size = |size: u64| size.to_le_bytes();
+    let expected =
+        sha3(&[tag, &size(1952), &[1; 1952], &size(897), &[2; 897], &size(32), &[3; 32]]);
+    assert_eq!(id, expected[..16]);
+    assert_ne!(id, key_id(&[9; _], &[2; _], &[3; _]));
+    assert_ne!(id, key_id(&[1; _], &[9; _], &[3; _]));
+    assert_ne!(id, key_id(&[1; _], &[2; _], &[9; _]));
+}
+
+#[test]
+fn keys_sign_from_their_first_millisecond_to_their_last() {
+    let validity = Validity { not_before_ms: 10, not_after_ms: 20, revoked: false };
+    for (time, expected) in [
+        (0, Err(Error::NotYetValid)),
+        (9, Err(Error::NotYetValid)),
+        (10, Ok(())),
+        (20, Ok(())),
+        (21, Err(Error::Retired)),
+        (u64::MAX, Err(Error::Retired)),
+    ] {
+        assert_eq!(validity.check(time), expected);
+        // Whatever the time.
+        assert_eq!(Validity { revoked: true, ..validity }.check(time), Err(Error::Revoked));
+        assert_eq!(Validity::ALWAYS.check(time), Ok(()));
+    }
+}
+
+#[test]
+fn receipts_under_keys_that_may_not_sign_are_refused() {
+    let signed = Signed::new(1, &[3, 2]);
+    let bytes = encode(&signed.receipt(1, 1));
+    assert_eq!(verdict(&KEYS, &bytes), Ok(signed.batches[1].leaves[1]));
+    let check = |not_before_ms, not_after_ms, revoked| {
+        let validity = Validity { not_before_ms, not_after_ms, revoked };
+        verdict(&KeySet { validity, ..KEYS }, &bytes).map(|_| ())
     };
-    assert_eq!(check(&PAIR.verifying, a, b"message", &signature), Ok(()));
-    assert_eq!(check(&PAIR.verifying, b, b"message", &signature), Err(Error::WrongSignature));
-    assert_eq!(check(&PAIR.verifying, a, b"massage", &signature), Err(Error::WrongSignature));
-    let other = Pair::new(43);
-    assert_eq!(check(&other.verifying, a, b"message", &signature), Err(Error::WrongSignature));
-    for malformed in [[0; SIGNATURE_SIZE], [0xff; SIGNATURE_SIZE]] {
-        assert_eq!(check(&PAIR.verifying, a, b"message", &malformed), Err(Error::WrongSignature));
-    }
+    assert_eq!(check(TIME, TIME, false), Ok(()));
+    assert_eq!(check(TIME + 1, u64::MAX, false), Err(Error::NotYetValid));
+    assert_eq!(check(0, TIME - 1, false), Err(Error::Retired));
+    assert_eq!(check(TIME, TIME, true), Err(Error::Revoked));
+    // Revoked keys count for nothing at times at which they would not have been valid either.
+    assert_eq!(check(TIME + 1, u64::MAX, true), Err(Error::Revoked));
+    assert_eq!(check(0, TIME - 1, true), Err(Error::Revoked));
+    assert_eq!(verdict(&stand_ins(8), &bytes), Err(Error::UnknownKey));
+    // Other keys that claim this name.
+    let keys = KeySet { id: KEYS.id, ..stand_ins(8) };
+    assert_eq!(verdict(&keys, &bytes), Err(Error::WrongSignature(Family::MlDsa65)));
 }
 
 #[test]
-fn keys_do_not_print_themselves() {
-    assert_eq!(format!("{:?}", PAIR.signing()), "SigningKey { .. }");
-    assert_eq!(format!("{:?}", PAIR.verifying), "VerifyingKey { .. }");
-}
-
-/// What the documentation says about the stack, with a little room: a thread that needs more
-/// kills the test run.
-#[test]
-#[cfg(not(miri))]
-fn stack_use_is_bounded() {
-    fn on_stack<T: Send>(kib: usize, run: impl FnOnce() -> T + Send) -> T {
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().stack_size(kib * 1024);
-            thread.spawn_scoped(scope, run).unwrap().join().unwrap()
-        })
-    }
-    let context = Domain::new("symbolon/stack");
-    // Boxed out here: `Box::new` may build its value on the stack first.
-    let mut slot = Box::new(None);
-    let mut public = Box::new([0; PUBLIC_KEY_SIZE]);
-    let mut signature = Box::new([0; SIGNATURE_SIZE]);
-    let mut verifying = Box::new(None);
-    on_stack(320, || {
-        SigningKey::init(&mut slot, &[1; SEED_SIZE]);
-    });
-    let key = || slot.as_ref().as_ref().unwrap();
-    on_stack(208, || key().public_key(&mut public));
-    on_stack(144, || key().sign(context, b"message", &mut rng(1), &mut signature).unwrap());
-    on_stack(192, || *verifying = Some(VerifyingKey::decode(&public)));
-    on_stack(112, || verifying.as_ref().as_ref().unwrap().verify(context, b"message", &signature))
-        .unwrap();
+fn references_to_keys_verify_like_keys() {
+    let signed = Signed::new(1, &[3, 2]);
+    let keys = KeySet {
+        id: KEYS.id,
+        validity: KEYS.validity,
+        ml_dsa: &KEYS.ml_dsa,
+        fn_dsa: &KEYS.fn_dsa,
+        slh_dsa: &KEYS.slh_dsa,
+    };
+    assert_eq!(verdict(&keys, &encode(&signed.receipt(0, 2))), Ok(signed.batches[0].leaves[2]));
 }
 
 // Receipts
 
 #[test]
-fn receipts_of_every_batch_size_verify() {
-    for count in [1, 2, 3, 5, 6, 7, 17, 31, 32] {
-        let batch = Batch::new(count, count);
+fn receipts_of_every_shape_verify_whole_and_in_a_stream() {
+    for counts in [&[1][..], &[32], &[1, 1], &[3, 1, 32], &[2; 5], &[7, 6, 5, 4, 3, 17, 31]] {
+        let signed = Signed::new(1, counts);
         let mut file = Vec::new();
-        for index in 0..count {
-            let receipt = batch.receipt(index);
-            assert_eq!(receipt.verify(&PAIR.verifying), Ok(&batch.leaves[usize::from(index)]));
-            file.extend(encode(&receipt));
+        for (batch, &count) in counts.iter().enumerate() {
+            for index in 0..count {
+                let bytes = encode(&signed.receipt(batch, index));
+                assert!((Receipt::MIN_SIZE..=Receipt::MAX_SIZE).contains(&bytes.len()));
+                let expected = signed.batches[batch].leaves[usize::from(index)];
+                assert_eq!(verdict(&KEYS, &bytes), Ok(expected));
+                file.extend(bytes);
+            }
         }
+        // A file is receipts back to back.
         let mut rest = &file[..];
-        for index in 0..count {
-            let (receipt, used) = Receipt::decode(rest).unwrap();
-            assert_eq!(receipt, batch.receipt(index));
-            assert!((Receipt::MIN_SIZE..=Receipt::MAX_SIZE).contains(&used));
-            rest = &rest[used..];
+        let mut buffer = Box::new([0; size_of::<StreamBuffer>()]);
+        let mut verifier = StreamVerifier::new(&KEYS, &mut buffer);
+        for (batch, &count) in counts.iter().enumerate() {
+            for index in 0..count {
+                let (receipt, used) = Receipt::decode(rest).unwrap();
+                assert_eq!(receipt, signed.receipt(batch, index));
+                assert_eq!(verifier.push_some(rest), Ok(used));
+                assert_eq!(verifier.push_some(&rest[used..]), Ok(0));
+                assert_eq!(verifier.finish(), Ok(receipt.leaf));
+                rest = &rest[used..];
+            }
         }
         assert_eq!(rest, &[]);
     }
 }
 
 #[test]
-fn receipt_encoding() {
-    let batch = Batch::new(1, 32);
-    let receipt = batch.receipt(13);
-    let expected = [
-        &b"SYRC\x01\x01"[..],
-        &receipt.statement.encode(),
-        &[13],
-        &receipt.leaf.encode(),
-        receipt.path.nodes().as_flattened(),
-        receipt.signature,
-    ]
-    .concat();
-    assert_eq!(encode(&receipt), expected);
-    assert_eq!((Receipt::MIN_SIZE, Receipt::MAX_SIZE), (3595, 3755));
-    assert_eq!(expected.len(), Receipt::MAX_SIZE);
-    assert_eq!(encode(&Batch::new(1, 1).receipt(0)).len(), Receipt::MIN_SIZE);
-}
-
-/// Pins the format: a change of any byte of it, of a domain or of a hash shows here. The same bytes
-/// were put together in Python (hashlib), where OpenSSL 4.0 accepts the signature in them.
-#[test]
-fn receipt_known_answer() {
-    let batch = Batch::new(7, 5);
-    let mut signature = [0; SIGNATURE_SIZE];
-    let statement = batch.statement.encode();
-    PAIR.signing().sign_deterministic(Statement::CONTEXT, &statement, &mut signature).unwrap();
-    let receipt = Receipt { signature: &signature, ..batch.receipt(2) };
-    receipt.verify(&PAIR.verifying).unwrap();
+fn a_window_of_4096_batches() {
+    let mut tree: Box<WindowTree> = bytemuck::zeroed_box();
+    let decided = Decided::new(3, 5);
+    let mut leaves = hashes(MAX_BATCHES);
+    for at in [0, 2730, 4095] {
+        leaves[at] = decided.batch.hash();
+    }
+    let mut signed = Signed::of(1, vec![decided]);
+    signed.window.count = MAX_BATCHES as u16;
+    signed.window.root = tree.build(&leaves).unwrap();
+    signed.sign(&KEYS.ml_dsa, &KEYS.fn_dsa, &KEYS.slh_dsa);
+    for at in [0, 2730, 4095] {
+        let mut receipt = Receipt { batch_index: at, ..signed.receipt(0, 3) };
+        tree.path(usize::from(at), &mut receipt.window_path).unwrap();
+        assert_eq!(receipt.window_path.nodes().len(), MAX_WINDOW_PATH);
+        assert_eq!(verdict(&KEYS, &encode(&receipt)), Ok(receipt.leaf));
+    }
     assert_eq!(
-        sha3(&[&encode(&receipt)])[..],
-        *unhex("d6b0f32e49dad90dc20a42bbd34fd699889b4f366fd2e889651522f4ec7d2971")
+        Receipt { batch_index: 4096, ..signed.receipt(0, 3) }.encode(&mut []),
+        Err(Error::LeafIndex)
     );
 }
 
 #[test]
+fn receipt_encoding() {
+    let signed = Signed::new(1, &[2, 32, 4]);
+    let receipt = signed.receipt(1, 13);
+    let expected = [
+        &b"SYRC\x02\x0d"[..],
+        &receipt.leaf.encode(),
+        &[5],
+        receipt.path.nodes().as_flattened(),
+        &receipt.batch.encode(),
+        &[1, 0, 2],
+        receipt.window_path.nodes().as_flattened(),
+        &receipt.window.encode(),
+        &[3, 0x01],
+        &*signed.ml_dsa,
+        &[0x82],
+        &*signed.fn_dsa,
+        &[0x03],
+        &*signed.slh_dsa,
+    ]
+    .concat();
+    assert_eq!(encode(&receipt), expected);
+    assert_eq!((Receipt::MIN_SIZE, Receipt::MAX_SIZE), (21540, 22084));
+    assert_eq!(expected.len(), Receipt::MIN_SIZE + 7 * 32);
+    assert_eq!(encode(&Signed::new(1, &[1]).receipt(0, 0)).len(), Receipt::MIN_SIZE);
+}
+
+/// Pins the format: a change of any byte of it, of a domain or of a hash shows here. The same bytes
+/// were put together in Python (hashlib), stand-in signatures included.
+#[test]
+fn receipt_known_answer() {
+    let signed = Signed::new(1, &[5, 32, 3]);
+    assert_eq!(
+        sha3(&[&encode(&signed.receipt(2, 2))])[..],
+        *unhex("91e2ab8a05e4778c4d941cf133c1ac53625a301808c363bccb4b3689956224eb")
+    );
+}
+
+/// Where things are in the receipt of leaf 21 of 32 in batch 2 of 5, whose paths have 5 and 3 nodes.
+mod at {
+    pub const LEAF: usize = 6;
+    pub const PATH: usize = LEAF + 130;
+    pub const BATCH: usize = PATH + 1 + 5 * 32;
+    pub const BATCH_COUNT: usize = BATCH + 89;
+    pub const BATCH_INDEX: usize = BATCH + 218;
+    pub const WINDOW_PATH: usize = BATCH_INDEX + 2;
+    pub const WINDOW: usize = WINDOW_PATH + 1 + 3 * 32;
+    pub const SIGNATURES: usize = WINDOW + 115;
+    pub const ML_DSA: usize = SIGNATURES + 1;
+    pub const FN_DSA: usize = ML_DSA + 1 + 3309;
+    pub const SLH_DSA: usize = FN_DSA + 1 + 666;
+    pub const END: usize = SLH_DSA + 1 + 17088;
+}
+
+fn example() -> Signed {
+    Signed::new(1, &[3, 1, 32, 7, 2])
+}
+
+/// The errors that a change of this byte of the [`example`] may lead to.
+fn errors_of_byte(at: usize) -> &'static [Error] {
+    match at {
+        0..4 => &[Error::BadMagic],
+        4 | at::BATCH | at::WINDOW => &[Error::UnknownVersion],
+        5 => &[Error::LeafIndex, Error::WrongPath],
+        // The decision, and whether there is an identity proof.
+        70 | 71 => &[Error::NonCanonical, Error::WrongPath],
+        // Of the absent proof.
+        72..104 => &[Error::NonCanonical],
+        at::LEAF..at::PATH => &[Error::WrongPath],
+        // What follows is not where it seems to be.
+        at::PATH | at::WINDOW_PATH => &[Error::PathLength, Error::UnknownVersion, Error::Truncated],
+        at::PATH..at::BATCH => &[Error::WrongPath],
+        at::BATCH_COUNT => {
+            &[Error::LeafCount, Error::LeafIndex, Error::PathLength, Error::WrongPath]
+        }
+        // The batch's root.
+        _ if (at::BATCH_INDEX - 32..at::BATCH_INDEX).contains(&at) => &[Error::WrongPath],
+        at::BATCH..at::BATCH_INDEX => &[Error::WrongWindowPath],
+        at::BATCH_INDEX..at::WINDOW_PATH => {
+            &[Error::LeafIndex, Error::PathLength, Error::WrongWindowPath]
+        }
+        at::WINDOW_PATH..at::WINDOW => &[Error::WrongWindowPath],
+        _ if at < at::WINDOW + 17 => &[Error::WrongDeployment],
+        _ if at < at::WINDOW + 33 => &[Error::UnknownKey],
+        // The sequence number: 0 would have no window before it.
+        _ if at < at::WINDOW + 41 => &[Error::NonCanonical, Error::WrongSignature(Family::MlDsa65)],
+        // The time may leave the validity of the keys.
+        _ if at < at::WINDOW + 49 => {
+            &[Error::NotYetValid, Error::Retired, Error::WrongSignature(Family::MlDsa65)]
+        }
+        // The count.
+        _ if at < at::WINDOW + 51 => &[
+            Error::LeafCount,
+            Error::LeafIndex,
+            Error::PathLength,
+            Error::WrongWindowPath,
+            Error::WrongSignature(Family::MlDsa65),
+        ],
+        // The window before.
+        _ if at < at::WINDOW + 83 => &[Error::WrongSignature(Family::MlDsa65)],
+        // The window's root.
+        _ if at < at::SIGNATURES => &[Error::WrongWindowPath],
+        at::SIGNATURES => &[Error::MissingFamily, Error::NonCanonical],
+        at::ML_DSA | at::FN_DSA | at::SLH_DSA => &[Error::UnknownAlgorithm, Error::FamilyOrder],
+        _ if at < at::FN_DSA => &[Error::WrongSignature(Family::MlDsa65)],
+        _ if at < at::SLH_DSA => &[Error::WrongSignature(Family::FnDsa512Draft)],
+        _ => &[Error::WrongSignature(Family::SlhDsaSha2_128f)],
+    }
+}
+
+/// Every bit before the signatures, and one bit of each byte of theirs: a stand-in compares bytes.
+#[test]
 fn any_flipped_bit_breaks_a_receipt() {
-    let batch = Batch::new(2, 32);
-    let mut bytes = encode(&batch.receipt(21));
-    assert!(Receipt::decode_exact(&bytes).unwrap().verify(&PAIR.verifying).is_ok());
+    let signed = example();
+    let mut bytes = encode(&signed.receipt(2, 21));
+    assert_eq!(bytes.len(), at::END);
+    assert!(verdict(&KEYS, &bytes).is_ok());
     for at in 0..bytes.len() {
-        for bit in 0..8 {
+        for bit in (0..8).filter(|bit| at <= at::ML_DSA || *bit == at % 8) {
             bytes[at] ^= 1 << bit;
-            let result = Receipt::decode_exact(&bytes)
-                .and_then(|receipt| receipt.verify(&PAIR.verifying).copied());
-            let error = result.expect_err("a changed receipt verifies");
-            let expected: &[Error] = match at {
-                0..4 => &[Error::BadMagic],
-                4 | 6 => &[Error::UnknownVersion],
-                5 => &[Error::UnknownAlgorithm],
-                // The count decides how long the path is, and so where everything after it is.
-                59 => &[
-                    Error::LeafCount,
-                    Error::LeafIndex,
-                    Error::WrongPath,
-                    Error::WrongSignature,
-                    Error::TrailingBytes,
-                ],
-                92..124 => &[Error::WrongPath],
-                7..124 => &[Error::WrongSignature],
-                124 => &[Error::LeafIndex, Error::WrongPath],
-                189 => &[Error::NonCanonical, Error::WrongPath],
-                125..446 => &[Error::WrongPath],
-                _ => &[Error::WrongSignature],
-            };
-            assert!(expected.contains(&error), "byte {at}, bit {bit}: {error:?}");
+            let error = verdict(&KEYS, &bytes).expect_err("a changed receipt verifies");
+            assert!(errors_of_byte(at).contains(&error), "byte {at}, bit {bit}: {error:?}");
             bytes[at] ^= 1 << bit;
         }
     }
@@ -596,97 +883,318 @@ fn any_flipped_bit_breaks_a_receipt() {
 
 #[test]
 fn truncation_and_trailing_bytes_are_errors() {
-    for (count, index) in [(1, 0), (5, 4), (32, 31)] {
-        let batch = Batch::new(3, count);
-        let mut bytes = encode(&batch.receipt(index));
+    let signed = example();
+    for (batch, index) in [(2, 21), (1, 0), (4, 1)] {
+        let receipt = signed.receipt(batch, index);
+        let mut bytes = encode(&receipt);
+        let mut out = vec![0; bytes.len()];
         for len in 0..bytes.len() {
             assert_eq!(Receipt::decode(&bytes[..len]), Err(Error::Truncated));
             assert_eq!(Receipt::decode_exact(&bytes[..len]), Err(Error::Truncated));
-            let mut out = vec![0; len];
-            assert_eq!(batch.receipt(index).encode(&mut out), Err(Error::BufferTooSmall));
+            assert_eq!(receipt.encode(&mut out[..len]), Err(Error::BufferTooSmall));
+            if len < at::FN_DSA || len % 101 == 0 {
+                assert_eq!(stream(&KEYS, [&bytes[..len]]), Err(Error::Truncated), "{len}");
+            }
         }
         let size = bytes.len();
         bytes.push(0);
         assert_eq!(Receipt::decode(&bytes).map(|(_, used)| used), Ok(size));
-        assert_eq!(Receipt::decode_exact(&bytes), Err(Error::TrailingBytes));
-        assert_eq!(Receipt::decode_exact(&bytes.repeat(2)), Err(Error::TrailingBytes));
+        for input in [&bytes[..], &bytes.repeat(2)] {
+            assert_eq!(Receipt::decode_exact(input), Err(Error::TrailingBytes));
+            assert_eq!(stream(&KEYS, [input]), Err(Error::TrailingBytes));
+        }
+        let pieces = [&bytes[..size], &[], &bytes[size..]];
+        assert_eq!(stream(&KEYS, pieces), Err(Error::TrailingBytes));
     }
 }
 
 #[test]
 fn parts_of_other_receipts_do_not_fit() {
-    let (batch, other) = (Batch::new(4, 21), Batch::new(5, 21));
-    let verify = |receipt: Receipt| receipt.verify(&PAIR.verifying).copied();
+    let (signed, other) = (Signed::new(1, &[21, 21, 9]), Signed::new(2, &[21, 21, 9]));
+    let verify = |receipt: Receipt| verdict(&KEYS, &encode(&receipt));
+    let wrong = |family| Err(Error::WrongSignature(family));
     for index in 0..21 {
-        let (receipt, foreign) = (batch.receipt(index), other.receipt(index));
+        let receipt = signed.receipt(0, index);
         assert_eq!(verify(receipt), Ok(receipt.leaf));
-        // Of another batch, at the same place.
-        assert_eq!(verify(Receipt { leaf: foreign.leaf, ..receipt }), Err(Error::WrongPath));
-        assert_eq!(
-            verify(Receipt { statement: foreign.statement, ..receipt }),
-            Err(Error::WrongPath)
-        );
-        assert_eq!(
-            verify(Receipt {
-                statement: foreign.statement,
-                signature: foreign.signature,
-                ..receipt
-            }),
-            Err(Error::WrongPath)
-        );
-        assert_eq!(
-            verify(Receipt { signature: foreign.signature, ..receipt }),
-            Err(Error::WrongSignature)
-        );
-        // The statement of one batch with the leaves of another and its root: not signed.
-        let statement = Statement { root: foreign.statement.root, ..batch.statement };
-        assert_eq!(
-            verify(Receipt { statement, signature: receipt.signature, ..foreign }),
-            Err(Error::WrongSignature)
-        );
-        // The other decision.
+        // Of another batch of this window, at the same place.
+        let beside = signed.receipt(1, index);
+        assert_eq!(verify(Receipt { leaf: beside.leaf, ..receipt }), Err(Error::WrongPath));
+        assert_eq!(verify(Receipt { path: beside.path, ..receipt }), Err(Error::WrongPath));
+        assert_eq!(verify(Receipt { batch: beside.batch, ..receipt }), Err(Error::WrongPath));
+        let leaf_and_batch = Receipt { leaf: beside.leaf, path: beside.path, ..receipt };
+        let leaf_and_batch = Receipt { batch: beside.batch, ..leaf_and_batch };
+        assert_eq!(verify(leaf_and_batch), Err(Error::WrongWindowPath));
+        let Receipt { batch_index, window_path, .. } = beside;
+        assert_eq!(verify(Receipt { batch_index, ..receipt }), Err(Error::WrongWindowPath));
+        assert_eq!(verify(Receipt { window_path, ..receipt }), Err(Error::WrongWindowPath));
+        // A whole batch of another window.
+        let foreign = other.receipt(0, index);
+        let Receipt { window, signatures, .. } = foreign;
+        assert_eq!(verify(Receipt { window, ..receipt }), Err(Error::WrongWindowPath));
+        let moved = Receipt { window, signatures, ..receipt };
+        assert_eq!(verify(moved), Err(Error::WrongWindowPath));
+        // The signatures of another window, and its root under this window's signatures.
+        assert_eq!(verify(Receipt { signatures, ..receipt }), wrong(Family::MlDsa65));
+        let window = Window { root: window.root, ..receipt.window };
+        let forged = Receipt { window, signatures: receipt.signatures, ..foreign };
+        assert_eq!(verify(forged), wrong(Family::MlDsa65));
+        // The other decision; an identity proof put in, or taken away.
         let leaf = Leaf { accept: !receipt.leaf.accept, ..receipt.leaf };
         assert_eq!(verify(Receipt { leaf, ..receipt }), Err(Error::WrongPath));
-        // Of the same batch, at another place. Only a tree of one leaf has an empty path.
+        let proof = receipt.leaf.proof.is_none().then_some([1; 32]);
+        let leaf = Leaf { proof, ..receipt.leaf };
+        assert_eq!(verify(Receipt { leaf, ..receipt }), Err(Error::WrongPath));
+        // Of the same batch, at another place. These do not always make an encoding.
         for neighbour in (0..21).filter(|&neighbour| neighbour != index) {
-            let neighbour = batch.receipt(neighbour);
+            let neighbour = signed.receipt(0, neighbour);
             let same = receipt.path.nodes().len() == neighbour.path.nodes().len();
             let wrong = if same { Error::WrongPath } else { Error::PathLength };
-            assert_eq!(verify(Receipt { path: neighbour.path, ..receipt }), Err(wrong));
-            assert_eq!(verify(Receipt { index: neighbour.index, ..receipt }), Err(wrong));
+            let path = Receipt { path: neighbour.path, ..receipt };
+            assert_eq!(path.verify(&KEYS), Err(wrong));
+            let place = Receipt { index: neighbour.index, ..receipt };
+            assert_eq!(place.verify(&KEYS), Err(wrong));
             assert_eq!(verify(Receipt { leaf: neighbour.leaf, ..receipt }), Err(Error::WrongPath));
         }
     }
-    let key = Pair::new(44);
-    assert_eq!(batch.receipt(0).verify(&key.verifying), Err(Error::WrongSignature));
+}
+
+#[test]
+fn batches_of_another_deployment_are_refused() {
+    let mut foreign = Decided::new(1, 4);
+    foreign.batch.deployment = [0xd1; 16];
+    let signed = Signed::of(1, vec![Decided::new(0, 4), foreign]);
+    assert!(verdict(&KEYS, &encode(&signed.receipt(0, 3))).is_ok());
+    let bytes = encode(&signed.receipt(1, 3));
+    assert_eq!(verdict(&KEYS, &bytes), Err(Error::WrongDeployment));
+}
+
+#[test]
+fn paths_of_wrong_length_are_refused() {
+    let signed = example();
+    let bytes = encode(&signed.receipt(2, 21));
+    for (at, nodes) in [(at::PATH, 5), (at::WINDOW_PATH, 3)] {
+        let (front, back) = bytes.split_at(at);
+        let (path, back) = back[1..].split_at(nodes * 32);
+        // One node more, one less, and none at all, each in a receipt that is otherwise whole.
+        for (len, path) in [
+            (nodes + 1, [path, &[1; 32]].concat()),
+            (nodes - 1, path[32..].to_vec()),
+            (nodes - 1, path[..path.len() - 32].to_vec()),
+            (0, Vec::new()),
+        ] {
+            let input = [front, &[len as u8], &path, back].concat();
+            assert_eq!(verdict(&KEYS, &input), Err(Error::PathLength));
+            assert_eq!(stream(&KEYS, [&input[..]]), Err(Error::PathLength));
+            assert_eq!(Receipt::decode(&input), Err(Error::PathLength));
+        }
+        let input = [front, &[u8::MAX], &bytes[at + 1..]].concat();
+        assert_eq!(verdict(&KEYS, &input), Err(Error::PathLength));
+    }
 }
 
 #[test]
 fn receipts_that_do_not_fit_together_are_not_encoded() {
-    let batch = Batch::new(6, 5);
-    let receipt = batch.receipt(2);
+    let signed = Signed::new(1, &[5, 1, 1]);
+    let receipt = signed.receipt(0, 2);
     let mut out = [0; Receipt::MAX_SIZE];
-    let none = Statement { count: 0, ..receipt.statement };
+    let batch = Batch { count: 0, ..receipt.batch };
+    let empty = Window { count: 0, ..receipt.window };
+    let crowded = Window { count: 4097, ..receipt.window };
+    let first = Window { sequence: 0, ..receipt.window };
     for (broken, error) in [
         (Receipt { path: Path::EMPTY, ..receipt }, Error::PathLength),
         (Receipt { path: Path::new(&[[1; 32]; MAX_PATH]).unwrap(), ..receipt }, Error::PathLength),
         (Receipt { index: 4, ..receipt }, Error::PathLength),
         (Receipt { index: 5, ..receipt }, Error::LeafIndex),
-        (Receipt { statement: none, ..receipt }, Error::LeafCount),
+        (Receipt { batch, ..receipt }, Error::LeafCount),
+        (Receipt { window_path: Path::EMPTY, ..receipt }, Error::PathLength),
+        (Receipt { batch_index: 2, ..receipt }, Error::PathLength),
+        (Receipt { batch_index: 3, ..receipt }, Error::LeafIndex),
+        (Receipt { window: empty, ..receipt }, Error::LeafCount),
+        (Receipt { window: crowded, ..receipt }, Error::LeafCount),
+        (Receipt { window: first, ..receipt }, Error::NonCanonical),
     ] {
         assert_eq!(broken.encode(&mut out), Err(error));
-        assert_eq!(broken.verify(&PAIR.verifying), Err(error));
+        assert_eq!(broken.verify(&KEYS), Err(error));
     }
     assert_eq!(out, [0; Receipt::MAX_SIZE]);
 }
 
+// Three families, not two
+
+/// The three signatures of the [`example`]'s receipts, each with its identifier.
+fn parts(bytes: &[u8]) -> (&[u8], [&[u8]; 3]) {
+    let front = &bytes[..at::SIGNATURES];
+    let ml_dsa = &bytes[at::ML_DSA..at::FN_DSA];
+    (front, [ml_dsa, &bytes[at::FN_DSA..at::SLH_DSA], &bytes[at::SLH_DSA..]])
+}
+
+fn with(front: &[u8], signatures: &[&[u8]]) -> Vec<u8> {
+    [front, &[signatures.len() as u8], &signatures.concat()].concat()
+}
+
+#[test]
+fn two_of_three_are_not_enough() {
+    let (signed, other) = (example(), Signed::new(2, &[3, 1, 32, 7, 2]));
+    let receipt = signed.receipt(2, 21);
+    let bytes = encode(&receipt);
+    let (front, [ml_dsa, fn_dsa, slh_dsa]) = parts(&bytes);
+    // Two good signatures and one of another window, or by another key, or none at all.
+    let keys = stand_ins(8);
+    for family in Family::ALL {
+        let mut signature = vec![0; family.signature_size()];
+        let wrong = Error::WrongSignature(family);
+        for bad in 0..3 {
+            let out = &mut signature[..];
+            match (bad, family) {
+                (0, _) => out.copy_from_slice(other.signatures().of(family)),
+                (1, Family::MlDsa65) => {
+                    receipt.window.sign_deterministic(&keys.ml_dsa, out).unwrap()
+                }
+                (1, Family::FnDsa512Draft) => {
+                    receipt.window.sign_deterministic(&keys.fn_dsa, out).unwrap();
+                }
+                (1, Family::SlhDsaSha2_128f) => {
+                    receipt.window.sign_deterministic(&keys.slh_dsa, out).unwrap();
+                }
+                _ => out.fill(0),
+            }
+            let mut signatures = receipt.signatures;
+            match family {
+                Family::MlDsa65 => signatures.ml_dsa = signature[..].try_into().unwrap(),
+                Family::FnDsa512Draft => signatures.fn_dsa = signature[..].try_into().unwrap(),
+                Family::SlhDsaSha2_128f => signatures.slh_dsa = signature[..].try_into().unwrap(),
+            }
+            let bytes = encode(&Receipt { signatures, ..receipt });
+            assert_eq!(verdict(&KEYS, &bytes), Err(wrong));
+            assert_eq!(receipt.window.verify(&KEYS, &signatures), Err(wrong));
+        }
+    }
+    assert_eq!(receipt.window.verify(&KEYS, &receipt.signatures), Ok(()));
+    // Two signatures or fewer.
+    for few in [
+        &[fn_dsa, slh_dsa][..],
+        &[ml_dsa, slh_dsa],
+        &[ml_dsa, fn_dsa],
+        &[ml_dsa],
+        &[fn_dsa],
+        &[slh_dsa],
+        &[],
+    ] {
+        let input = with(front, few);
+        assert_eq!(verdict(&KEYS, &input), Err(Error::MissingFamily));
+        assert_eq!(stream(&KEYS, [&input[..]]), Err(Error::MissingFamily));
+        // Two that pass for three.
+        let input = [front, &[3], &few.concat()].concat();
+        let error = match few.first() {
+            Some(first) if *first == ml_dsa => match few.get(1) {
+                Some(second) if *second == slh_dsa => Error::FamilyOrder,
+                _ => Error::Truncated,
+            },
+            Some(_) => Error::FamilyOrder,
+            None => Error::Truncated,
+        };
+        assert_eq!(verdict(&KEYS, &input), Err(error));
+        assert_eq!(stream(&KEYS, [&input[..]]), Err(error));
+    }
+}
+
+#[test]
+fn families_stand_in_one_order() {
+    let bytes = encode(&example().receipt(2, 21));
+    let (front, [ml_dsa, fn_dsa, slh_dsa]) = parts(&bytes);
+    assert_eq!(with(front, &[ml_dsa, fn_dsa, slh_dsa]), bytes);
+    for wrong in [
+        [ml_dsa, slh_dsa, fn_dsa],
+        [fn_dsa, ml_dsa, slh_dsa],
+        [fn_dsa, slh_dsa, ml_dsa],
+        [slh_dsa, ml_dsa, fn_dsa],
+        [slh_dsa, fn_dsa, ml_dsa],
+        // One twice in place of another.
+        [ml_dsa, ml_dsa, slh_dsa],
+        [ml_dsa, fn_dsa, fn_dsa],
+        [slh_dsa, fn_dsa, slh_dsa],
+    ] {
+        let input = with(front, &wrong);
+        assert_eq!(verdict(&KEYS, &input), Err(Error::FamilyOrder));
+        assert_eq!(stream(&KEYS, [&input[..]]), Err(Error::FamilyOrder));
+    }
+    let four = with(front, &[ml_dsa, fn_dsa, slh_dsa, ml_dsa]);
+    assert_eq!(verdict(&KEYS, &four), Err(Error::NonCanonical));
+}
+
+#[test]
+fn unknown_algorithms_are_refused() {
+    let bytes = encode(&example().receipt(2, 21));
+    for (at, family) in [at::ML_DSA, at::FN_DSA, at::SLH_DSA].into_iter().zip(Family::ALL) {
+        let mut bytes = bytes.clone();
+        for id in 0..=u8::MAX {
+            bytes[at] = id;
+            let expected = match Family::from_id(id) {
+                Some(found) if found == family => None,
+                Some(_) => Some(Error::FamilyOrder),
+                None => Some(Error::UnknownAlgorithm),
+            };
+            assert_eq!(verdict(&KEYS, &bytes).err(), expected);
+            assert_eq!(stream(&KEYS, [&bytes[..]]).err(), expected);
+        }
+    }
+}
+
+// Streams
+
+#[test]
+fn streams_take_single_bytes() {
+    let signed = example();
+    let mut bytes = encode(&signed.receipt(2, 21));
+    assert_eq!(stream(&KEYS, bytes.chunks(1)), Ok(signed.batches[2].leaves[21]));
+    // Each fault is seen when its part is whole, without what follows.
+    let mut buffer = Box::new([0; size_of::<StreamBuffer>()]);
+    for (at, whole) in [
+        (0, 4),
+        (at::LEAF + 3, at::ML_DSA),
+        (at::ML_DSA, at::ML_DSA + 1),
+        (at::ML_DSA + 1, at::FN_DSA),
+        (at::FN_DSA, at::FN_DSA + 1),
+        (at::FN_DSA + 1, at::SLH_DSA),
+        (at::SLH_DSA + 9, at::END),
+    ] {
+        bytes[at] ^= 0x40;
+        let mut verifier = StreamVerifier::new(&KEYS, &mut buffer);
+        for piece in bytes[..whole - 1].chunks(1) {
+            assert_eq!(verifier.push(piece), Ok(()), "{at}");
+        }
+        let error = verifier.push(&bytes[whole - 1..whole]).unwrap_err();
+        // And stays.
+        assert_eq!(verifier.push(&[]), Err(error));
+        assert_eq!(verifier.push_some(&bytes[whole..]), Err(error));
+        assert_eq!(verifier.finish(), Err(error));
+        // The next receipt has a chance of its own.
+        bytes[at] ^= 0x40;
+        assert_eq!(verifier.push(&bytes), Ok(()));
+        assert!(verifier.finish().is_ok());
+        assert_eq!(verifier.finish(), Err(Error::Truncated));
+    }
+}
+
+/// The whole of what a stream needs, but for the keys and what the families take.
+#[test]
+fn streams_need_little_memory() {
+    let memory =
+        size_of::<StreamVerifier<'_, StandIn<ML_DSA>, StandIn<FN_DSA>, StandIn<SLH_DSA>>>();
+    assert!(memory <= 512, "{memory}");
+    assert_eq!(size_of::<StreamBuffer>(), 17089);
+}
+
 #[test]
 fn errors_are_small_and_have_distinct_messages() {
-    assert_eq!(size_of::<Error>(), 1);
+    assert!(size_of::<Error>() <= 2);
     let all = [
         Error::BadMagic,
         Error::UnknownVersion,
         Error::UnknownAlgorithm,
+        Error::MissingFamily,
+        Error::FamilyOrder,
         Error::Truncated,
         Error::TrailingBytes,
         Error::NonCanonical,
@@ -695,43 +1203,151 @@ fn errors_are_small_and_have_distinct_messages() {
         Error::LeafIndex,
         Error::PathLength,
         Error::WrongPath,
-        Error::WrongSignature,
+        Error::WrongWindowPath,
+        Error::WrongDeployment,
+        Error::UnknownKey,
+        Error::NotYetValid,
+        Error::Retired,
+        Error::Revoked,
+        Error::WrongSignature(Family::MlDsa65),
+        Error::WrongSignature(Family::FnDsa512Draft),
+        Error::WrongSignature(Family::SlhDsaSha2_128f),
         Error::Signing,
     ];
     let messages: std::collections::HashSet<_> = all.iter().map(Error::to_string).collect();
     assert_eq!(messages.len(), all.len());
 }
 
-fn statements() -> impl Strategy<Value = Statement> {
-    (any::<[u8; Statement::SIZE]>(), 1..=MAX_LEAVES as u8).prop_map(|(mut bytes, count)| {
-        bytes[0] = Statement::VERSION;
-        bytes[53] = count;
-        Statement::decode(&bytes).unwrap()
-    })
+// The real families
+
+/// Keys on the heap: test threads have small stacks.
+struct Real {
+    keys: KeySet<&'static mldsa::VerifyingKey, fndsa::VerifyingKey, slhdsa::VerifyingKey>,
+    signed: Signed,
 }
+
+static REAL: LazyLock<Real> = LazyLock::new(|| {
+    let (mut ml_dsa, mut fn_dsa, mut slh_dsa) = (Box::new(None), Box::new(None), Box::new(None));
+    let ml_dsa = mldsa::SigningKey::init(&mut ml_dsa, &[1; SEED_SIZE]);
+    let fn_dsa = fndsa::SigningKey::init(&mut fn_dsa, &[2; SEED_SIZE]);
+    let slh_dsa = slhdsa::SigningKey::init(&mut slh_dsa, &[3; SEED_SIZE]);
+    let mut public =
+        ([0; mldsa::PUBLIC_KEY_SIZE], [0; fndsa::PUBLIC_KEY_SIZE], [0; slhdsa::PUBLIC_KEY_SIZE]);
+    ml_dsa.public_key(&mut public.0).unwrap();
+    fn_dsa.public_key(&mut public.1).unwrap();
+    slh_dsa.public_key(&mut public.2).unwrap();
+    let keys = KeySet {
+        id: key_id(&public.0, &public.1, &public.2),
+        validity: KEYS.validity,
+        ml_dsa: &*Box::leak(Box::new(mldsa::VerifyingKey::decode(&public.0))),
+        fn_dsa: fndsa::VerifyingKey::decode(&public.1).unwrap(),
+        slh_dsa: slhdsa::VerifyingKey::decode(&public.2),
+    };
+    let mut signed = example();
+    signed.window.keys = keys.id;
+    signed.sign(ml_dsa, fn_dsa, slh_dsa);
+    Real { keys, signed }
+});
+
+#[test]
+fn receipts_of_the_real_families_verify() {
+    let Real { keys, signed } = &*REAL;
+    for (batch, index) in [(0, 0), (1, 0), (2, 21), (4, 1)] {
+        let receipt = signed.receipt(batch, index);
+        let bytes = encode(&receipt);
+        assert_eq!(verdict(keys, &bytes), Ok(receipt.leaf));
+        assert_eq!(stream(keys, bytes.chunks(61)), Ok(receipt.leaf));
+    }
+}
+
+/// Every byte before SLH-DSA's signature, and a sample of that.
+#[test]
+fn any_flipped_byte_breaks_a_receipt_of_the_real_families() {
+    let Real { keys, signed } = &*REAL;
+    let mut bytes = encode(&signed.receipt(2, 21));
+    let sample = (at::SLH_DSA..at::END).step_by(97).chain([at::SLH_DSA + 1, at::END - 1]);
+    for at in (0..at::SLH_DSA).chain(sample) {
+        bytes[at] ^= 1 << (at % 8);
+        let error = whole(keys, &bytes).expect_err("a changed receipt verifies");
+        assert!(errors_of_byte(at).contains(&error), "byte {at}: {error:?}");
+        bytes[at] ^= 1 << (at % 8);
+    }
+    assert!(whole(keys, &bytes).is_ok());
+}
+
+#[test]
+fn two_real_families_of_three_are_not_enough() {
+    let Real { keys, signed } = &*REAL;
+    let receipt = signed.receipt(2, 21);
+    let other = example();
+    let (good, bad) = (signed.signatures(), other.signatures());
+    for (signatures, family) in [
+        (Signatures { ml_dsa: bad.ml_dsa, ..good }, Family::MlDsa65),
+        (Signatures { fn_dsa: bad.fn_dsa, ..good }, Family::FnDsa512Draft),
+        (Signatures { slh_dsa: bad.slh_dsa, ..good }, Family::SlhDsaSha2_128f),
+    ] {
+        let bytes = encode(&Receipt { signatures, ..receipt });
+        assert_eq!(verdict(keys, &bytes), Err(Error::WrongSignature(family)));
+    }
+}
+
+// Any bytes
 
 fn leaves() -> impl Strategy<Value = Leaf> {
-    (any::<[u8; Leaf::SIZE]>(), any::<bool>()).prop_map(|(mut bytes, accept)| {
-        bytes[64] = u8::from(accept);
-        Leaf::decode(&bytes).unwrap()
+    (any::<[u8; Leaf::SIZE]>(), any::<bool>(), any::<bool>()).prop_map(
+        |(mut bytes, accept, proof)| {
+            bytes[64] = u8::from(accept);
+            bytes[65] = u8::from(proof);
+            if !proof {
+                bytes[66..98].fill(0);
+            }
+            Leaf::decode(&bytes).unwrap()
+        },
+    )
+}
+
+fn batches() -> impl Strategy<Value = Batch> {
+    (any::<[u8; Batch::SIZE]>(), 1..=MAX_LEAVES as u8).prop_map(|(mut bytes, count)| {
+        bytes[0] = Batch::VERSION;
+        bytes[at::BATCH_COUNT - at::BATCH] = count;
+        Batch::decode(&bytes).unwrap()
     })
 }
 
-/// Bytes of a well-formed receipt, its signature and path being noise.
+fn windows() -> impl Strategy<Value = Window> {
+    (any::<[u8; Window::SIZE]>(), 1..=MAX_BATCHES as u16).prop_map(|(mut bytes, count)| {
+        bytes[0] = Window::VERSION;
+        bytes[33] |= 1;
+        bytes[49..51].copy_from_slice(&count.to_le_bytes());
+        Window::decode(&bytes).unwrap()
+    })
+}
+
+/// Bytes of a well-formed receipt, its signatures and paths being noise.
 fn receipts() -> impl Strategy<Value = Vec<u8>> {
-    let path = any::<[Digest; MAX_PATH]>();
-    (statements(), leaves(), any::<u8>(), path, any::<u64>()).prop_map(
-        |(statement, leaf, index, nodes, seed)| {
-            let index = index % statement.count;
-            let len = path_len(usize::from(index), usize::from(statement.count)).unwrap();
+    let indices = (any::<u8>(), any::<u16>());
+    (leaves(), batches(), windows(), indices, any::<u64>()).prop_map(
+        |(leaf, batch, window, (index, batch_index), seed)| {
+            let mut noise = vec![0; Receipt::MAX_SIZE];
+            ChaCha20Rng::seed_from_u64(seed).fill_bytes(&mut noise);
+            let (nodes, noise) = noise.split_at(MAX_WINDOW_PATH * 32);
+            let (nodes, _) = nodes.as_chunks::<32>();
+            let index = index % batch.count;
+            let len = BatchPath::length(index.into(), batch.count.into()).unwrap();
             let path = Path::new(&nodes[..len]).unwrap();
-            let mut signature = [0; SIGNATURE_SIZE];
-            ChaCha20Rng::seed_from_u64(seed).try_fill_bytes(&mut signature).unwrap();
-            let receipt = Receipt { statement, leaf, index, path, signature: &signature };
+            let batch_index = batch_index % window.count;
+            let len = WindowPath::length(batch_index.into(), window.count.into()).unwrap();
+            let window_path = Path::new(&nodes[..len]).unwrap();
+            let signatures = Signatures {
+                ml_dsa: noise.first_chunk().unwrap(),
+                fn_dsa: noise[9..].first_chunk().unwrap(),
+                slh_dsa: noise.last_chunk().unwrap(),
+            };
+            let receipt =
+                Receipt { leaf, index, path, batch, batch_index, window_path, window, signatures };
             let bytes = encode(&receipt);
             // decode after encode is the identity
             assert_eq!(Receipt::decode(&bytes), Ok((receipt, bytes.len())));
-            assert_eq!(Receipt::decode_exact(&bytes), Ok(receipt));
             bytes
         },
     )
@@ -750,20 +1366,50 @@ fn check_canonical(bytes: &[u8]) {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(
-        bytes in prop::collection::vec(any::<u8>(), 0..Receipt::MAX_SIZE + 64),
+    fn trees_of_any_size_agree_with_the_rfc(
+        count in 1..=MAX_BATCHES,
+        index in any::<prop::sample::Index>(),
     ) {
+        let mut tree: Box<WindowTree> = bytemuck::zeroed_box();
+        check_tree::<4096, 12>(&mut tree, &hashes(count), [index.index(count)]);
+    }
+
+    #[test]
+    fn long_paths_verify_as_in_the_rfc(
+        count in 1..=MAX_BATCHES,
+        index in 0..MAX_BATCHES,
+        len in 0..=MAX_WINDOW_PATH,
+    ) {
+        let path = WindowPath::new(&hashes(len)).unwrap();
+        let expected = if index < count {
+            oracle_walk(&[1; 32], index, count, path.nodes()).ok_or(Error::PathLength)
+        } else {
+            Err(Error::LeafIndex)
+        };
+        assert_eq!(path.root(&[1; 32], index, count), expected);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         check_canonical(&bytes);
-        check_canonical(&[&b"SYRC\x01\x01\x01"[..], &bytes].concat());
+        assert!(verdict(&KEYS, &bytes).is_err());
+        let bytes = [&b"SYRC\x02"[..], &bytes].concat();
+        check_canonical(&bytes);
+        assert!(verdict(&KEYS, &bytes).is_err());
         if let Some(bytes) = bytes.first_chunk()
             && let Ok(leaf) = Leaf::decode(bytes)
         {
             assert_eq!(leaf.encode(), *bytes);
         }
         if let Some(bytes) = bytes.first_chunk()
-            && let Ok(statement) = Statement::decode(bytes)
+            && let Ok(batch) = Batch::decode(bytes)
         {
-            assert_eq!(statement.encode(), *bytes);
+            assert_eq!(batch.encode(), *bytes);
+        }
+        if let Some(bytes) = bytes.first_chunk()
+            && let Ok(window) = Window::decode(bytes)
+        {
+            assert_eq!(window.encode(), *bytes);
         }
     }
 
@@ -775,7 +1421,7 @@ proptest! {
     #[test]
     fn accepted_input_is_canonical(
         mut bytes in receipts(),
-        changes in prop::collection::vec((0..512_usize, any::<u8>()), 0..4),
+        changes in prop::collection::vec((0..1100_usize, any::<u8>()), 0..4),
         tail in prop::collection::vec(any::<u8>(), 0..200),
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
@@ -787,8 +1433,33 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         check_canonical(&bytes);
-        if let Ok((receipt, _)) = Receipt::decode(&bytes) {
-            assert!(receipt.verify(&PAIR.verifying).is_err());
+        assert!(verdict(&KEYS, &bytes).is_err());
+    }
+
+    /// However a receipt is cut, whole or damaged, the verdict is that on one piece.
+    #[test]
+    fn cuts_change_nothing(
+        mut cuts in prop::collection::vec(0..at::END, 0..20),
+        near in prop::collection::vec((0..6_usize, 0..5_usize), 0..4),
+        change in prop::option::of((0..at::END, 1..=u8::MAX)),
+        end in prop::option::of(0..at::END + 9),
+    ) {
+        static SIGNED: LazyLock<Signed> = LazyLock::new(example);
+        let mut bytes = encode(&SIGNED.receipt(2, 21));
+        if let Some((at, mask)) = change {
+            bytes[at] ^= mask;
         }
+        if let Some(end) = end {
+            bytes.resize(end, 0);
+        }
+        // Where parts meet.
+        let seams = [at::BATCH, at::WINDOW, at::ML_DSA, at::FN_DSA, at::SLH_DSA, at::END];
+        cuts.extend(near.iter().map(|&(seam, beside)| seams[seam] + beside - 2));
+        cuts.iter_mut().for_each(|cut| *cut = (*cut).min(bytes.len()));
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|ends| &bytes[ends[0]..ends[1]]);
+        assert_eq!(stream(&KEYS, pieces), stream(&KEYS, [&bytes[..]]));
+        verdict(&KEYS, &bytes).ok();
     }
 }

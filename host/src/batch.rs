@@ -2,13 +2,15 @@
 //!
 //! A batch is a ciphertext's worth of attempts. Each thread has its own working memory, made once,
 //! and takes the next batch when it has finished one; nothing on the way allocates but the results.
+//! Decided batches go to the signer, and no answer leaves [`Pipeline::run`] before the log has it.
 
-use crate::custodian::{self, Custodian, SignedBatch};
+use crate::custodian::{self, Claims, Custodian};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::{Entry, Gallery};
 use crate::gateway::{self, Gateway};
 use crate::keys::CustodianSeeds;
 use crate::matcher::{self, Matcher};
+use crate::signer::{Signer, Ticket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use symbolon_core::attest::Leaf;
@@ -35,7 +37,7 @@ pub struct Stages {
     pub fold: f64,
     /// Custodian: decrypt the folded values and decide.
     pub decrypt: f64,
-    /// Digests, leaves, tree and signature.
+    /// Digests, leaves and the batch's tree; signatures are made beside it, a window at once.
     pub attest: f64,
 }
 
@@ -52,8 +54,8 @@ pub struct Outcome {
     pub decisions: Decisions,
     /// What it took.
     pub stages: Stages,
-    /// The signed decisions.
-    pub signed: SignedBatch,
+    /// The decisions in the log, and their receipts when they are signed.
+    pub ticket: Ticket,
 }
 
 /// The three roles of a deployment in one process.
@@ -64,6 +66,7 @@ pub struct Pipeline<const L: usize> {
     gateway: Gateway<L>,
     matcher: Matcher<L>,
     custodian: Custodian<L>,
+    signer: Arc<Signer>,
 }
 
 struct Worker<const L: usize> {
@@ -83,13 +86,14 @@ impl<const L: usize> Worker<L> {
 }
 
 impl<const L: usize> Pipeline<L> {
-    /// All roles, from the custodian's seeds and the public key.
+    /// All roles, from the custodian's seed and the public key, and whoever signs what is decided.
     pub fn new(
         kernels: &'static Kernels,
         layout: Layout,
         threshold: Threshold,
         seeds: &CustodianSeeds,
         public: Box<PublicKey<L>>,
+        signer: Arc<Signer>,
     ) -> Self {
         let public: Arc<PublicKey<L>> = Arc::from(public);
         Self {
@@ -99,6 +103,7 @@ impl<const L: usize> Pipeline<L> {
             gateway: Gateway::new(kernels, layout, Arc::clone(&public)),
             matcher: Matcher::new(kernels, layout, public),
             custodian: Custodian::new(kernels, seeds),
+            signer,
         }
     }
 
@@ -107,11 +112,11 @@ impl<const L: usize> Pipeline<L> {
         self.custodian.refused()
     }
 
-    /// Runs attempts in batches, in parallel on the current rayon pool. Gives the outcomes in order;
-    /// attempt i is lane `i % users` of outcome `i / users`. `progress` is told of every batch's
-    /// attempts as it ends.
+    /// Runs attempts in batches, in parallel on the current rayon pool. Gives the outcomes in order,
+    /// when the log has all of them; their receipts follow. Attempt i is lane `i % users` of outcome
+    /// `i / users`. `progress` is told of every batch's attempts as it ends.
     ///
-    /// Errors: the first of any batch. `E-NOT-FINITE` and its like name the attempt as row.
+    /// Errors: the first of any batch, or of log and signer. `E-NOT-FINITE` and its like name the attempt as row.
     pub fn run(
         &self,
         gallery: &Gallery,
@@ -144,6 +149,7 @@ impl<const L: usize> Pipeline<L> {
             outcomes.extend(done?);
         }
         outcomes.sort_unstable_by_key(|(index, _)| *index);
+        outcomes.iter().try_for_each(|(_, outcome)| outcome.ticket.durable())?;
         Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }
 
@@ -174,23 +180,23 @@ impl<const L: usize> Pipeline<L> {
 
         let probe = worker.gateway.digest(self.kernels);
         let requests = worker.gateway.requests(batch.len());
-        let claims = requests.iter().zip(&templates).map(|(request, entry)| Leaf {
+        let leaves = requests.iter().zip(&templates).map(|(request, entry)| Leaf {
             request: request.id,
             nonce: request.nonce,
             identity: entry.identity,
             accept: false,
-            probe,
+            proof: None,
             template: entry.commitment,
-            blind,
         });
-        let signed = self.custodian.sign(
+        let attested = self.custodian.attest(
             &mut worker.custodian,
             folded,
             decisions,
             self.threshold,
-            claims.collect(),
+            Claims { leaves: leaves.collect(), probe, blind },
         )?;
         stages.attest = watch.lap();
-        Ok(Outcome { decisions, stages, signed })
+        let ticket = self.signer.submit(attested)?;
+        Ok(Outcome { decisions, stages, ticket })
     }
 }

@@ -1,15 +1,15 @@
-//! The custodian: the only holder of secret keys. It sees scores, tells one bit each, and signs.
+//! The custodian: the only holder of secret keys. It sees scores, tells one bit each, and states what
+//! it decided; its [`signer`](crate::signer) signs.
 
 use crate::error::{Error, Kind, Result};
 use crate::keys::{CustodianSeeds, Deployment};
+use crate::policy;
 use crate::random::random;
+use crate::signer::Attested;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
-use symbolon_core::attest::{
-    Digest, Domain, Leaf, Path, Receipt, SIGNATURE_SIZE, Signature, SigningKey, Statement, Tree,
-    bulk, merkle,
-};
+use symbolon_core::attest::{Batch, BatchTree, Digest, Domain, Leaf, LeafHasher, bulk};
 use symbolon_core::bfv::{SecretKey, params};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Folded, Threshold};
@@ -25,7 +25,6 @@ pub struct Custodian<const L: usize> {
     kernels: &'static Kernels,
     deployment: Deployment,
     secret: Box<SecretKey<L>>,
-    signing: Box<Option<SigningKey>>,
     refused: AtomicU64,
 }
 
@@ -43,26 +42,23 @@ impl<const L: usize> Desk<L> {
     }
 }
 
-/// A leaf without its decision: what gateway and matcher say of a lane.
-pub type Claim = Leaf;
-
-/// A signed batch, from which each lane's receipt is cut.
-pub struct SignedBatch {
-    statement: Statement,
-    leaves: Vec<Leaf>,
-    signature: Box<Signature>,
+/// What gateway and matcher say of a batch.
+pub struct Claims {
+    /// Of each lane, a leaf without its decision.
+    pub leaves: Vec<Leaf>,
+    /// Digest of the probe ciphertext.
+    pub probe: Digest,
+    /// Commitment to the seed of the re-randomisation.
+    pub blind: Digest,
 }
 
 impl<const L: usize> Custodian<L> {
-    /// Derives the keys from their seeds.
+    /// Derives the key from its seed.
     pub fn new(kernels: &'static Kernels, seeds: &CustodianSeeds) -> Self {
-        let mut signing = Box::new(None);
-        seeds.signing_key(&mut signing);
         Self {
             kernels,
             deployment: seeds.deployment,
             secret: seeds.secret_key(kernels),
-            signing,
             refused: AtomicU64::new(0),
         }
     }
@@ -80,73 +76,50 @@ impl<const L: usize> Custodian<L> {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Signs a batch's decisions: fills each claim's bit, builds the tree, signs the root together
-    /// with the digest of what was decrypted.
+    /// States a batch's decisions: fills each claim's bit, builds the tree, and puts its root together
+    /// with the setting and the digest of what was decrypted.
     ///
     /// Errors: `E-ARGUMENT` for no claims or more than lanes.
-    pub fn sign(
+    pub fn attest(
         &self,
         desk: &mut Desk<L>,
         folded: &Folded<L>,
         decisions: Decisions,
         threshold: Threshold,
-        mut claims: Vec<Claim>,
-    ) -> Result<SignedBatch> {
-        let error = |e: symbolon_core::attest::Error| Error::new(Kind::Argument, e.to_string());
-        for (lane, leaf) in claims.iter_mut().enumerate() {
+        claims: Claims,
+    ) -> Result<Attested> {
+        let Claims { mut leaves, probe, blind } = claims;
+        for (lane, leaf) in leaves.iter_mut().enumerate() {
             leaf.accept = decisions.accepted >> lane & 1 == 1;
         }
-        let hashes: Vec<Digest> = claims.iter().map(Leaf::hash).collect();
-        let root = merkle::root(&hashes).map_err(error)?;
+        let hasher = LeafHasher::new();
+        let hashes: Vec<Digest> = leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
+        let root = BatchTree::new()
+            .build(&hashes)
+            .map_err(|e| Error::new(Kind::Argument, e.to_string()))?;
         // The buffer was made in the right size.
         let written = folded.encode(self.kernels, &mut desk.wire);
         debug_assert!(written.is_ok());
         let mut batch = [0; 16];
         desk.rng.fill_bytes(&mut batch);
-        let statement = Statement {
+        let batch = Batch {
             deployment: self.deployment.id,
             key_epoch: self.deployment.epoch,
             params: params::id::<L>(),
             mode: SEALED_PROBE,
             dims: folded.layout().dims() as u16,
             threshold: threshold.score(),
+            policy: policy::digest(params::name::<L>(), folded.layout(), threshold),
+            // Identity proofs are not taken.
+            verifier: 0,
             batch,
             time_ms: clock::unix_ms(),
-            count: claims.len() as u8,
+            count: leaves.len() as u8,
+            probe,
+            blind,
             result: bulk(Domain::RESULT, &[&desk.wire]),
             root,
         };
-        let mut signature = Box::new([0; SIGNATURE_SIZE]);
-        let no_key = || Error::new(Kind::KeyFile, "the custodian has no signing key");
-        let key = self.signing.as_ref().as_ref().ok_or_else(no_key)?;
-        statement.sign(key, &mut desk.rng, &mut signature).map_err(error)?;
-        Ok(SignedBatch { statement, leaves: claims, signature })
-    }
-}
-
-impl SignedBatch {
-    /// Appends the receipt of every lane to `out`, in lane order.
-    ///
-    /// Errors: `E-ARGUMENT`, never for a batch that [`Custodian::sign`] made.
-    pub fn receipts(&self, out: &mut Vec<u8>) -> Result<()> {
-        let error = |e: symbolon_core::attest::Error| Error::new(Kind::Argument, e.to_string());
-        let hashes: Vec<Digest> = self.leaves.iter().map(Leaf::hash).collect();
-        let mut tree = Tree::new();
-        tree.build(&hashes).map_err(error)?;
-        let mut buffer = [0; Receipt::MAX_SIZE];
-        for (index, leaf) in self.leaves.iter().enumerate() {
-            let mut path = Path::EMPTY;
-            tree.path(index, &mut path).map_err(error)?;
-            let receipt = Receipt {
-                statement: self.statement,
-                leaf: *leaf,
-                index: index as u8,
-                path,
-                signature: &self.signature,
-            };
-            let size = receipt.encode(&mut buffer).map_err(error)?;
-            out.extend_from_slice(buffer.get(..size).unwrap_or_default());
-        }
-        Ok(())
+        Ok(Attested { batch, leaves })
     }
 }

@@ -77,10 +77,24 @@ kinds! {
     StoreBusy, "E-STORE-BUSY", 2;
     /// A signing or verification key file is missing or malformed.
     KeyFile, "E-KEY-FILE", 2;
+    /// No key set of a keyring has this id.
+    UnknownKey, "E-UNKNOWN-KEY", 2;
+    /// No signing key may sign at this time: all are retired, revoked or not yet valid.
+    KeyValidity, "E-KEY-VALIDITY", 2;
+    /// A signature could not be made.
+    Signing, "E-SIGNING", 2;
+    /// A directory holds no receipt log, one of another version or deployment, or a damaged one.
+    LogFormat, "E-LOG-FORMAT", 2;
+    /// Another process has the receipt log open.
+    LogBusy, "E-LOG-BUSY", 2;
+    /// The receipt log has no signed receipt of this request.
+    UnknownRequest, "E-UNKNOWN-REQUEST", 2;
     /// A receipt is malformed.
     ReceiptFormat, "E-RECEIPT-FORMAT", 2;
     /// A receipt is well-formed and does not verify.
     Receipt, "E-RECEIPT", 1;
+    /// A receipt log is well-formed and its history does not verify.
+    Log, "E-LOG", 1;
     /// A result differs from what an independent computation gives.
     Mismatch, "E-MISMATCH", 1;
 }

@@ -6,13 +6,18 @@
 //! | [`population`] | people by a documented model, for the demo |
 //! | [`store`] | sealed templates on disk |
 //! | [`keys`] | a deployment's key files |
+//! | [`keyring`] | the public keys that receipts verify under, and those revoked |
 //! | [`gallery`] | templates in memory, as the matcher holds them |
 //! | [`gateway`] | encrypts probes |
 //! | [`matcher`] | multiplies, re-randomises, folds |
-//! | [`custodian`] | decides and signs |
+//! | [`custodian`] | decides |
+//! | [`policy`] | the settings a decision was taken under, as a digest |
+//! | [`signer`] | signs the batches of a window at once, when the log has them |
+//! | [`log`] | every decision, in a chain of signed windows |
 //! | [`batch`] | runs batches through the three, on every core |
 //! | [`isa`] | which kernels run |
-//! | [`private_file`], [`random`] | files only their owner may read; random bytes |
+//! | [`families`] | signatures: the implementations that the host uses |
+//! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |
 #![forbid(unsafe_code)]
@@ -20,14 +25,20 @@
 pub mod batch;
 pub mod cli;
 pub mod custodian;
+pub mod database;
 pub mod error;
+pub mod families;
 pub mod gallery;
 pub mod gateway;
 pub mod input;
 pub mod isa;
+pub mod keyring;
 pub mod keys;
+pub mod log;
 pub mod matcher;
+pub mod policy;
 pub mod population;
 pub mod private_file;
 pub mod random;
+pub mod signer;
 pub mod store;

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 /// Writes a new file with mode 0600, synced to disk.
@@ -64,4 +65,63 @@ pub fn read<const N: usize>(path: &Path, kind: Kind) -> Result<Zeroizing<[u8; N]
     let mut bytes = Zeroizing::new([0; N]);
     file.read_exact(&mut *bytes).map_err(io)?;
     Ok(bytes)
+}
+
+/// Writes a file that appears whole or not at all, synced to disk: one that only its owner may read,
+/// or one for everybody. Where there is one already, it stays: keys are never overwritten.
+///
+/// Errors: `E-IO`.
+pub fn publish(path: &Path, bytes: &[u8], private: bool) -> Result<()> {
+    let file = whole(path, bytes, private)?;
+    file.persist_noclobber(path).map_err(|e| Error::io(path, "create", &e.error))?;
+    sync_dir(parent(path))
+}
+
+/// Writes a file for everybody that takes the place of an older one at once, synced to disk.
+///
+/// Errors: `E-IO`.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    whole(path, bytes, false)?.persist(path).map_err(|e| Error::io(path, "replace", &e.error))?;
+    sync_dir(parent(path))
+}
+
+/// A file beside `path`, not yet under its name, that goes when it is dropped.
+///
+/// Errors: `E-IO`.
+pub fn beside(path: &Path, private: bool) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".symbolon-");
+    #[cfg(unix)]
+    {
+        let mode = if private { 0o600 } else { 0o666 };
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    }
+    #[cfg(not(unix))]
+    let _ = private;
+    // Its message would name the file beside, which is of no use to anyone.
+    builder.tempfile_in(parent(path)).map_err(|e| Error::io(path, "create", &e.kind().into()))
+}
+
+fn whole(path: &Path, bytes: &[u8], private: bool) -> Result<NamedTempFile> {
+    let mut file = beside(path, private)?;
+    let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
+    written.map_err(|e| Error::io(path, "write", &e))?;
+    Ok(file)
+}
+
+/// The directory that a path is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes names that were added to a directory last. Only Unix has this for directories.
+///
+/// Errors: `E-IO`.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, "sync", &e))?;
+    Ok(())
 }

@@ -17,22 +17,18 @@
 //! A store is open shared and read-only; only [`Store::enrol`] writes, in one transaction, and keeps
 //! other processes out meanwhile.
 
-use std::cell::Cell;
-use std::fs::{self, DirBuilder, File};
-use std::io;
 use std::ops::Bound;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
 use redb::{
-    Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableDefinition,
 };
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use crate::database::Role;
 use crate::error::{Error, Kind, Result};
 use crate::input::{MAX_DIMS, check_id};
 use crate::private_file;
@@ -42,6 +38,8 @@ use crate::random::fill_random;
 pub const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
 const DATABASE: &str = "templates.redb";
+const ROLE: Role =
+    Role { name: "template store", format: Kind::StoreFormat, busy: Kind::StoreBusy };
 const KEY: &str = "template.key";
 /// Keys are bytes, not `str`: redb takes it for granted that a stored `str` is UTF-8.
 const TEMPLATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("templates");
@@ -105,8 +103,8 @@ impl Store {
             return Err(Error::new(Kind::StoreFormat, message).in_file(dir.to_string_lossy()));
         }
         let sealer = Sealer::load(&dir.join(KEY))?;
-        let reader = open_reader(&path)?;
-        let (header, records) = shield(&path, || {
+        let reader = ROLE.open_reader(&path)?;
+        let (header, records) = ROLE.shield(&path, || {
             let transaction = reader.begin_read()?;
             let meta = transaction.open_table(META)?;
             let header = meta.get(HEADER)?.map(|h| h.value().to_vec());
@@ -173,7 +171,7 @@ impl Store {
         // Our own shared lock would keep the writer out.
         self.reader = None;
         let written = self.write(&records);
-        let reopened = open_reader(&self.dir.join(DATABASE)).map(|r| self.reader = Some(r));
+        let reopened = ROLE.open_reader(&self.dir.join(DATABASE)).map(|r| self.reader = Some(r));
         self.header = written?;
         reopened?;
         Ok(records.len() as u64)
@@ -183,7 +181,7 @@ impl Store {
     fn write(&self, records: &[(String, Vec<u8>)]) -> Result<Header> {
         let path = self.dir.join(DATABASE);
         let error = |kind, message: &str| Ok(Err(at(Error::new(kind, message), &self.dir)));
-        shield(&path, || {
+        ROLE.shield(&path, || {
             let database = Database::open(&path)?;
             let transaction = database.begin_write()?;
             let mut meta = transaction.open_table(META)?;
@@ -268,10 +266,10 @@ impl Store {
             for (id, record) in batch {
                 // Ids in strict order and as many as there should be: each record once.
                 if last.as_ref().is_some_and(|last| *last >= id) {
-                    return Err(damaged(&self.dir, "the ids are not in order"));
+                    return Err(ROLE.damaged(&self.dir, "the ids are not in order"));
                 }
                 let name = std::str::from_utf8(&id);
-                f(name.map_err(|_| damaged(&self.dir, "an id is not UTF-8"))?, &record)?;
+                f(name.map_err(|_| ROLE.damaged(&self.dir, "an id is not UTF-8"))?, &record)?;
                 records += 1;
                 last = Some(id);
             }
@@ -291,7 +289,7 @@ impl Store {
             let message = "the store could not be opened again after an enrolment";
             return Err(at(Error::new(Kind::StoreBusy, message), &self.dir));
         };
-        shield(&self.dir, || operation(reader.begin_read()?.open_table(TEMPLATES)?))
+        ROLE.shield(&self.dir, || operation(reader.begin_read()?.open_table(TEMPLATES)?))
     }
 
     fn unseal(&self, id: &str, record: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
@@ -472,106 +470,24 @@ impl Header {
 
 /// Makes directory, key and database as far as they are missing.
 fn create(dir: &Path, header: Header) -> Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|e| Error::io(dir, "create", &e))?;
-
+    private_file::create_dir(dir)?;
     // A key without a database is what an interrupted creation leaves: it is used.
     let key = dir.join(KEY);
     let key_exists = key.try_exists().map_err(|e| Error::io(&key, "look for", &e))?;
     let sealer = if key_exists { Sealer::load(&key)? } else { Sealer::create(&key)? };
-    sync_dir(dir)?;
+    private_file::sync_dir(dir)?;
 
-    // The database appears whole under its name, or not at all; and it never takes the place of one
-    // that another process has made meanwhile.
-    let mut suffix = [0; 8];
-    fill_random(&mut suffix)?;
-    let path = dir.join(DATABASE);
-    let new = dir.join(format!("{DATABASE}.{:016x}", u64::from_le_bytes(suffix)));
-    let made = create_database(&new, &header.seal(&sealer)?).and_then(|()| {
-        match fs::hard_link(&new, &path) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::io(&path, "create", &e))
-            }
-            _ => Ok(()),
-        }
-    });
-    // The first error is the one to report; a file left behind holds nothing.
-    let _ = fs::remove_file(&new);
-    made?;
-    sync_dir(dir)
-}
-
-fn create_database(path: &Path, header: &[u8]) -> Result<()> {
-    private_file::create(path, b"")?;
-    shield(path, || {
-        let database = Database::create(path)?;
+    let sealed = header.seal(&sealer)?;
+    ROLE.create(&dir.join(DATABASE), |database| {
         let transaction = database.begin_write()?;
-        transaction.open_table(META)?.insert(HEADER, header)?;
+        transaction.open_table(META)?.insert(HEADER, sealed.as_slice())?;
         transaction.open_table(TEMPLATES)?;
         Ok(transaction.commit()?)
     })
 }
 
-/// Opens the database for reading. One that a crash left open is repaired first.
-fn open_reader(path: &Path) -> Result<ReadOnlyDatabase> {
-    shield(path, || match ReadOnlyDatabase::open(path) {
-        Err(DatabaseError::RepairAborted) => {
-            drop(Database::open(path)?);
-            Ok(ReadOnlyDatabase::open(path)?)
-        }
-        reader => Ok(reader?),
-    })
-}
-
-/// Runs a database operation and gives its failure a code.
-///
-/// redb does not hold the pages it reads against their checksums. Most nonsense it reports; some makes
-/// it panic (table names that are not UTF-8, offsets out of range). That is a damaged store, not a bug
-/// here: the panic is caught, and its message, which would spoil the error of one line, is not
-/// printed. Everything redb owns during the operation must be dropped within it, since dropping may
-/// panic too. Not caught: a page number gone wrong can have redb allocate up to 4 GiB for the page.
-fn shield<T>(
-    path: &Path,
-    operation: impl FnOnce() -> std::result::Result<T, redb::Error>,
-) -> Result<T> {
-    thread_local!(static SHIELDED: Cell<bool> = const { Cell::new(false) });
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let hook = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !SHIELDED.get() {
-                hook(info);
-            }
-        }));
-    });
-    SHIELDED.set(true);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(operation));
-    SHIELDED.set(false);
-    match outcome {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => {
-            Err(at(Error::new(Kind::StoreBusy, "another process has the store open"), path))
-        }
-        Ok(Err(redb::Error::Io(e))) if !is_damage(&e) => Err(Error::io(path, "use", &e)),
-        Ok(Err(e)) => Err(damaged(path, &e.to_string())),
-        Err(_) => Err(damaged(path, "its pages make no sense")),
-    }
-}
-
-/// Whether redb means the content of the file, not access to it.
-fn is_damage(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-}
-
-fn damaged(path: &Path, what: &str) -> Error {
-    at(Error::new(Kind::StoreFormat, format!("is not a template store, or damaged: {what}")), path)
-}
-
 fn lost_records(dir: &Path, expected: u64, found: u64) -> Error {
-    damaged(dir, &format!("{found} records of {expected}"))
+    ROLE.damaged(dir, &format!("{found} records of {expected}"))
 }
 
 fn at(error: Error, path: &Path) -> Error {
@@ -579,20 +495,7 @@ fn at(error: Error, path: &Path) -> Error {
 }
 
 fn has_database(dir: &Path) -> Result<bool> {
-    let path = dir.join(DATABASE);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => Ok(true),
-        Ok(_) => Err(at(Error::new(Kind::StoreFormat, "is not a regular file"), &path)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(Error::io(&path, "look for", &e)),
-    }
-}
-
-/// Makes names that were added to a directory last. Only Unix has this for directories.
-fn sync_dir(dir: &Path) -> Result<()> {
-    #[cfg(unix)]
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, "sync", &e))?;
-    Ok(())
+    ROLE.exists(&dir.join(DATABASE))
 }
 
 /// The next `N` bytes.

@@ -11,7 +11,7 @@ use std::process::Stdio;
 
 use common::{Run, command, object, symbolon};
 use serde_json::{Value, json};
-use symbolon_core::attest::{Receipt, SIGNATURE_SIZE};
+use symbolon_core::attest::{Batch, Leaf, Receipt, Window};
 use symbolon_host::store::Store;
 use tempfile::TempDir;
 
@@ -69,6 +69,8 @@ fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
             let name = entry.file_name().into_string().unwrap();
             (name, (fs::read(entry.path()).unwrap(), mode))
         })
+        // The receipt log grows with every authentication.
+        .filter(|(name, _)| name != "receipts.redb")
         .collect()
 }
 
@@ -83,6 +85,21 @@ fn records(store: &Path) -> BTreeMap<String, Vec<u8>> {
         })
         .unwrap();
     records
+}
+
+/// The answers of an authentication, without the ids of the requests, which are its own every time.
+#[track_caller]
+fn answers(run: Run) -> Vec<Value> {
+    let mut lines = run.ok_json();
+    // The last tells what signing took.
+    let signing = lines.pop().unwrap()["signing"].take();
+    assert_eq!(signing["batches"], lines.len().div_ceil(32));
+    for line in &mut lines {
+        let request = line.as_object_mut().unwrap().remove("request").unwrap();
+        let request = request.as_str().unwrap();
+        assert!(request.len() == 32 && request.bytes().all(|c| c.is_ascii_hexdigit()));
+    }
+    lines
 }
 
 /// A directory with a store of 5 people, p0 to p4.
@@ -129,7 +146,7 @@ impl World {
     fn auth(&self, store: &str, more: &[&str]) -> Vec<Value> {
         let arguments =
             ["auth", "--embeddings", "probes.csv", "--ids", "ids", "--store", store, "--json"];
-        self.run(&[&arguments, more].concat()).ok_json()
+        answers(self.run(&[&arguments, more].concat()))
     }
 
     /// Writes the receipts of all 5 to `receipts` and gives them one by one.
@@ -225,6 +242,13 @@ fn demo(dims: usize, params: &str) -> Value {
     assert_eq!(report["mismatches"], 0);
     assert_eq!(report["refused_batches"], 0);
     assert_eq!(report["receipt_verified"], true);
+    assert_eq!(report["log"]["decisions"], 90);
+    assert_eq!(report["log"]["unsigned_batches"], 0);
+    assert_eq!(report["signing"]["batches"], report["batches"]);
+    assert_eq!(report["signing"]["windows"], report["log"]["windows"]);
+    for time in ["durable_us", "signed_us"] {
+        assert!(report["signing"][time]["mean"].as_f64().unwrap() > 0.0);
+    }
     assert!(!report["isa"].as_str().unwrap().is_empty());
     for (kind, rate, wrong) in [("genuine", "frr", "rejected"), ("impostor", "far", "accepted")] {
         let count = |what: &str| report[kind][what].as_u64().unwrap();
@@ -279,11 +303,18 @@ fn keys_enrolment_authentication_verification() {
     for (set, params) in [("q54", "Q54"), ("q81", "Q81")] {
         let world = World::empty();
         let made = world.run(&["keygen", "store", "--params", set, "--json"]).ok_json();
-        let files = ["custodian.key", "public.key", "verify.key"];
+        let id = made[0]["key_id"].as_str().unwrap();
+        let signing = format!("signing-{id}.key");
+        let files = ["custodian.key", &signing, "public.key", "verify.key"];
         let paths = files.map(|name| Path::new("store").join(name).display().to_string());
-        assert_eq!(made, [json!({ "params": params, "files": paths })]);
+        assert_eq!((&made[0]["params"], &made[0]["files"]), (&json!(params), &json!(paths)));
+        let valid = |end: &str| made[0][end].as_u64().unwrap();
+        let year = 365 * 24 * 60 * 60 * 1000;
+        assert_eq!(valid("not_after_ms") - valid("not_before_ms"), year);
         let keys = snapshot(&world.path("store"));
-        assert_eq!(keys.keys().map(String::as_str).collect::<Vec<_>>(), files);
+        let mut names = files;
+        names.sort_unstable();
+        assert_eq!(keys.keys().map(String::as_str).collect::<Vec<_>>(), names);
 
         // Enrolment uses these keys, whatever set it is told to make keys for.
         let enrolled = world.enrol("store", &["--params", "q54"]).ok_json();
@@ -297,7 +328,7 @@ fn keys_enrolment_authentication_verification() {
             assert_eq!(store[name], keys[name]);
         }
         #[cfg(unix)]
-        for name in ["custodian.key", "template.key", "templates.redb"] {
+        for name in ["custodian.key", &signing, "template.key", "templates.redb"] {
             assert_eq!(store[name].1 & 0o777, 0o600, "{name}");
         }
 
@@ -319,6 +350,7 @@ fn keys_enrolment_authentication_verification() {
             assert_eq!(line["accept"], want["accept"]);
             assert_eq!(line["reason"], Value::Null);
             assert_eq!(line["threshold_score"], 15_313);
+            assert_eq!((&line["window"], &line["key_id"]), (&json!(0), &json!(id)));
         }
         assert_eq!(lines.len(), want.len());
     }
@@ -351,7 +383,7 @@ fn every_format_says_the_same() {
     assert!(want.iter().all(|line| line["accept"] == true));
     for (file, ids) in [("probes.npy", &["--ids", "ids"][..]), ("probes.jsonl", &[])] {
         let run = ["auth", "--store", "store", "--json", "--embeddings", file];
-        assert_eq!(world.run(&[&run[..], ids].concat()).ok_json(), want);
+        assert_eq!(answers(world.run(&[&run[..], ids].concat())), want);
     }
 }
 
@@ -369,8 +401,12 @@ fn a_reject_is_no_failure() {
     let text =
         world.run(&["auth", "--embeddings", "probes.csv", "--ids", "ids", "--store", "store"]);
     let text = text.ok();
-    assert!(text.ends_with("accepted 1 of 5 at threshold 0.5\n"), "{text}");
+    assert!(
+        text.contains("\naccepted 1 of 5 at threshold 0.5\nsigned 1 batches in 1 windows"),
+        "{text}"
+    );
     assert_eq!(text.matches("reject").count(), 4);
+    assert_eq!(text.matches("  request ").count(), 5);
 }
 
 #[test]
@@ -766,7 +802,7 @@ fn damaged_keys() {
             garbage,
             with(0, b'X'),
             // The version; the parameter set, or of public.key the kind.
-            with(4, 2),
+            with(4, 3),
             with(5, 9),
         ];
         if name == "public.key" {
@@ -823,14 +859,21 @@ fn malformed_receipts() {
         receipt[at] = byte;
         receipt
     };
-    let (statement, index) = (6, 6 + 118);
-    let (count, leaf) = (statement + 53, index + 1);
-    assert_eq!((first[count], first[index]), (PEOPLE as u8, 0));
+    // Magic, version, index, leaf, path of 5 leaves (3 nodes, 1 for the last), batch, window.
+    let (index, leaf) = (5, 6);
+    let nodes = leaf + Leaf::SIZE;
+    let batch = nodes + 1 + 3 * 32;
+    let count = batch + 1 + 16 + 4 + 2 + 2 + 4 + 32 + 4 + 16 + 8;
+    let batch_index = batch + Batch::SIZE;
+    let window = batch_index + 3;
+    let signatures = window + Window::SIZE;
+    assert_eq!((first[count], first[index], first[nodes]), (PEOPLE as u8, 0, 3));
+    assert_eq!((first[batch], first[window], first[signatures]), (2, 1, 3));
     let cases: &[(Vec<u8>, usize)] = &[
         (vec![], 0),
         (first[..1].into(), 0),
         (first[..leaf].into(), 0),
-        (first[..first.len() - SIGNATURE_SIZE].into(), 0),
+        (first[..signatures].into(), 0),
         (first[..first.len() - 1].into(), 0),
         (all[..all.len() - 1].into(), 4),
         (all[1..].into(), 0),
@@ -839,15 +882,22 @@ fn malformed_receipts() {
         ([&all[..], &all[..100]].concat(), 5),
         (captures_as_bytes(), 0),
         (with(0, b's'), 0),
-        // Version, algorithm, the statement's version.
-        (with(4, 2), 0),
-        (with(5, 2), 0),
-        (with(statement, 2), 0),
+        // Versions: the receipt's, the batch's, the window's.
+        (with(4, 1), 0),
+        (with(batch, 1), 0),
+        (with(window, 2), 0),
         (with(count, 0), 0),
         (with(count, 33), 0),
         (with(index, PEOPLE as u8), 0),
-        // The decision: neither 0 nor 1.
+        (with(nodes, 2), 0),
+        (with(batch_index, 1), 0),
+        // The decision, and whether there is an identity proof: neither 0 nor 1.
         (with(leaf + 64, 2), 0),
+        (with(leaf + 65, 2), 0),
+        // Fewer signatures than families; a family that is not known, or not in its turn.
+        (with(signatures, 2), 0),
+        (with(signatures + 1, 0x7f), 0),
+        (with(signatures + 1, 0x03), 0),
     ];
     for (bad, row) in cases {
         world.write("bad", bad);
@@ -863,13 +913,17 @@ fn captures_as_bytes() -> Vec<u8> {
     csv(&captures(0, DIMS)).into()
 }
 
-/// One bit of each byte of a receipt, flipped: none of what can still be read verifies.
+/// One bit of each byte before the signatures, and of some of theirs, flipped: none of what can still be
+/// read verifies.
 #[test]
 fn altered_receipts() {
     let world = World::new();
     let receipt = &world.receipts()[2];
     let (mut altered, mut malformed) = (Vec::new(), Vec::new());
-    for at in 0..receipt.len() {
+    let signatures = receipt.len() - (3 + 3309 + 666 + 17_088);
+    // Past the identifiers of the families.
+    let sampled = (signatures + 1..receipt.len()).step_by(397);
+    for at in (0..signatures).chain(sampled) {
         let mut bytes = receipt.clone();
         bytes[at] ^= 1 << (at % 8);
         if Receipt::decode_exact(&bytes).is_ok() {
@@ -878,8 +932,9 @@ fn altered_receipts() {
             malformed.push((at, bytes));
         }
     }
-    // Magic, versions, algorithm; what determines the length; perhaps the decision.
-    assert!(malformed.len() < 12, "{}", malformed.len());
+    // Magic, versions, what determines lengths, perhaps the decision; and what has to be zero: the absent
+    // identity proof, the hash of a window before the first.
+    assert!(malformed.len() < 90, "{}", malformed.len());
     for (at, bytes) in malformed {
         world.write("bad", bytes);
         let (error, _) = world.failure(&VERIFY, 2);
@@ -902,8 +957,10 @@ fn altered_receipts() {
         assert_eq!((&line["valid"], &line["reason"]), (&json!(true), &Value::Null));
     }
 
-    // Alone, one of each part: statement, leaf, path, signature.
-    for at in [6 + 30, 6 + 118 + 20, 6 + 118 + 1 + 161 + 5, receipt.len() - 1000] {
+    // Alone, one of each part: leaf, path, batch, window, the first signature.
+    let (path, window) = (6 + Leaf::SIZE + 1, signatures - 1 - Window::SIZE);
+    let sampled = signatures + 1 + 397;
+    for at in [6 + 20, path + 5, path + 96 + 30, window + 20, sampled] {
         let bytes = &altered.iter().find(|&&(position, _)| position == at).unwrap().1;
         world.write("bad", bytes);
         let (error, _) = world.failure(&VERIFY, 1);
@@ -923,18 +980,27 @@ fn receipts_of_another_deployment() {
         error["message"].as_str().unwrap().to_owned()
     };
     assert!(refuse("other/verify.key").contains("deployment"));
-    // A key file that differs in epoch, deployment, key.
+    // A key file that differs in epoch, deployment.
     let key = fs::read(world.path("store/verify.key")).unwrap();
-    for (at, what) in [(6, "epoch"), (10, "deployment"), (25, "deployment"), (26, ""), (1000, "")] {
+    for (at, what) in [(6, "epoch"), (10, "deployment"), (25, "deployment")] {
         let mut key = key.clone();
         key[at] ^= 1;
         world.write("key", key);
         assert!(refuse("key").contains(what));
     }
-    // The other's key under this one's name does not help.
+    // Another key set under this deployment's name does not help.
     let other = fs::read(world.path("other/verify.key")).unwrap();
     world.write("key", [&key[..26], &other[26..]].concat());
-    refuse("key");
+    assert!(refuse("key").contains("not in the keyring"));
+    // Nor one that says it starts later, or has ended.
+    for (at, what) in
+        [(26 + 6, "before the keys became valid"), (34 + 5, "after the keys were retired")]
+    {
+        let mut key = key.clone();
+        key[at] = if at < 34 { 0x7f } else { 0 };
+        world.write("key", key);
+        assert!(refuse("key").contains(what));
+    }
 }
 
 #[test]
@@ -956,8 +1022,15 @@ fn bad_verification_keys() {
         fs::read(world.path("store/public.key")).unwrap(),
         fs::read(world.path("store/custodian.key")).unwrap(),
         with(0, b's'),
-        with(4, 2),
+        with(4, 1),
         with(5, 2),
+        // Each of the keys, and their id.
+        with(42, key[42] ^ 1),
+        with(1000, key[1000] ^ 1),
+        with(58 + 1952 + 500, key[58 + 1952 + 500] ^ 1),
+        with(key.len() - 1, key[key.len() - 1] ^ 1),
+        // A set twice.
+        [&key[..], &key[..]].concat(),
     ] {
         world.write("key", content);
         let run = ["verify", "receipts", "--keys", "key"];
@@ -965,8 +1038,11 @@ fn bad_verification_keys() {
     }
     let run = ["verify", "receipts", "--keys", "gone"];
     world.unusable(&run, "E-KEY-FILE", json!({ "file": "gone" }));
-    let run = ["verify", "receipts", "--keys", "store"];
-    world.unusable(&run, "E-IO", json!({ "file": "store" }));
+    // A directory stands for its verify.key.
+    world.run(&["verify", "receipts", "--keys", "store"]).ok();
+    fs::create_dir(world.path("empty")).unwrap();
+    let run = ["verify", "receipts", "--keys", "empty"];
+    world.unusable(&run, "E-KEY-FILE", json!({ "file": "empty/verify.key" }));
 }
 
 // --- the terminal ---
@@ -1010,7 +1086,19 @@ fn a_reader_that_leaves_is_no_failure() {
 #[test]
 fn help_names_every_option() {
     let commands: &[(&str, &[&str])] = &[
-        ("demo", &["identities", "attempts", "dims", "threshold", "params", "seed"]),
+        (
+            "demo",
+            &[
+                "identities",
+                "attempts",
+                "dims",
+                "threshold",
+                "params",
+                "seed",
+                "window-ms",
+                "window-batches",
+            ],
+        ),
         ("enrol", &["embeddings", "ids", "store", "captures", "params"]),
         (
             "auth",
@@ -1023,10 +1111,15 @@ fn help_names_every_option() {
                 "impostors",
                 "check",
                 "receipt",
+                "log",
+                "window-ms",
+                "window-batches",
             ],
         ),
-        ("verify", &["keys"]),
-        ("keygen", &["params"]),
+        ("verify", &["keys", "revoked"]),
+        ("keygen", &["params", "valid-days"]),
+        ("keys", &[]),
+        ("log", &[]),
     ];
     let all = symbolon(["--help"]).ok();
     for (name, options) in commands {

@@ -3,7 +3,9 @@
 
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use symbolon_core::attest::{Domain, Receipt, SigningKey, VerifyingKey, bulk};
+use std::path::Path;
+use std::sync::Arc;
+use symbolon_core::attest::{Domain, Receipt, Validity, bulk};
 use symbolon_core::bfv::{Ciphertext, Q54, Q81};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Folded, Layout, Threshold};
@@ -14,9 +16,13 @@ use symbolon_host::error::Kind;
 use symbolon_host::gallery::{Entry, Gallery, record};
 use symbolon_host::gateway::{self, Gateway};
 use symbolon_host::isa;
-use symbolon_host::keys::CustodianSeeds;
+use symbolon_host::keyring::Keyring;
+use symbolon_host::keys::{CustodianSeeds, SigningSeeds};
+use symbolon_host::log::Log;
 use symbolon_host::matcher::{self, Matcher};
+use symbolon_host::policy;
 use symbolon_host::private_file;
+use symbolon_host::signer::{Settings, Signer};
 use symbolon_host::store::Store;
 
 const LAYOUTS: [Layout; 3] = [Layout::D128, Layout::D256, Layout::D512];
@@ -29,13 +35,12 @@ fn kernels() -> &'static Kernels {
 /// Seeds that are the same every time, by way of a key file.
 fn seeds<const L: usize>() -> CustodianSeeds {
     let dir = tempfile::tempdir().unwrap();
-    // SYCK, version, parameter set, epoch, deployment, both seeds.
-    let mut file = b"SYCK\x01".to_vec();
+    // SYCK, version, parameter set, epoch, deployment, seed.
+    let mut file = b"SYCK\x02".to_vec();
     file.push(L as u8);
     file.extend_from_slice(&7u32.to_le_bytes());
     file.extend_from_slice(&[0xd0; 16]);
     file.extend_from_slice(&[1; 32]);
-    file.extend_from_slice(&[2; 32]);
     private_file::create(&dir.path().join("custodian.key"), &file).unwrap();
     CustodianSeeds::load(dir.path()).unwrap()
 }
@@ -61,9 +66,21 @@ fn gallery(layout: Layout) -> Gallery {
 }
 
 fn pipeline<const L: usize>(layout: Layout, cosine: f64) -> Pipeline<L> {
+    signing_pipeline(layout, cosine).0
+}
+
+/// With the keys that its receipts verify under.
+fn signing_pipeline<const L: usize>(layout: Layout, cosine: f64) -> (Pipeline<L>, Keyring) {
     let (seeds, threshold) = (seeds::<L>(), Threshold::from_cosine(layout, cosine).unwrap());
     let public = seeds.public_key::<L>(kernels());
-    Pipeline::new(kernels(), layout, threshold, &seeds, public)
+    // The log's file stays open after its directory has gone, on Unix.
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::create_or_open(dir.path(), seeds.deployment.id).unwrap();
+    let keys = SigningSeeds::draw(seeds.deployment, Validity::ALWAYS).unwrap().keys().unwrap();
+    let ring = Keyring::parse(&keys.public(), Path::new("ring")).unwrap();
+    let signer = Signer::start(log, Arc::new(keys), Settings::default()).unwrap();
+    let signer = Arc::new(signer);
+    (Pipeline::new(kernels(), layout, threshold, &seeds, public, signer), ring)
 }
 
 /// Whose probe, and whom it claims to be: with no period that a permutation of lanes could keep.
@@ -133,25 +150,26 @@ fn receipts_say_who_and_what() {
     let probes: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
     let attempts: Vec<_> =
         plan.iter().map(|&(own, claim)| Attempt { probe: &probes[own], claim }).collect();
-    let outcomes = pipeline::<Q54>(layout, 0.5).run(&people, &attempts, &|_| {}).unwrap();
+    let (pipeline, ring) = signing_pipeline::<Q54>(layout, 0.5);
+    let outcomes = pipeline.run(&people, &attempts, &|_| {}).unwrap();
 
-    let mut slot = None;
-    let mut key = [0; symbolon_core::attest::PUBLIC_KEY_SIZE];
-    SigningKey::init(&mut slot, &[2; 32]).public_key(&mut key);
-    let key = VerifyingKey::decode(&key);
     let (mut requests, mut batches, mut row) = (Vec::new(), Vec::new(), 0);
     for (outcome, batch) in outcomes.iter().zip(plan.chunks(layout.users())) {
         let mut bytes = Vec::new();
-        outcome.signed.receipts(&mut bytes).unwrap();
+        outcome.ticket.receipts(&mut bytes).unwrap();
         let mut rest = &bytes[..];
         for (lane, &(own, claim)) in batch.iter().enumerate() {
             let (receipt, size) = Receipt::decode(rest).unwrap();
             rest = &rest[size..];
-            let leaf = receipt.verify(&key).unwrap();
+            let leaf = ring.verify(&receipt).unwrap();
             let entry = people.get(claim).unwrap();
             assert_eq!(leaf.accept, own == claim);
             assert_eq!((leaf.identity, leaf.template), (entry.identity, entry.commitment));
-            let statement = &receipt.statement;
+            assert_eq!(leaf.proof, None);
+            let statement = &receipt.batch;
+            assert_eq!(statement.verifier, 0);
+            let half = Threshold::from_cosine(layout, 0.5).unwrap();
+            assert_eq!(statement.policy, policy::digest("Q54", layout, half));
             assert_eq!(usize::from(receipt.index), lane);
             assert_eq!(usize::from(statement.count), batch.len());
             assert_eq!((statement.deployment, statement.key_epoch), ([0xd0; 16], 7));

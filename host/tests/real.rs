@@ -123,7 +123,9 @@ fn agrees(params: &str, thresholds: &[i64]) -> Vec<(usize, usize)> {
         let mut auth = run("auth", "1..3");
         auth.args(["--impostors", "--threshold", &threshold.to_string(), "--receipt"]);
         auth.arg(&receipts);
-        let lines = end(auth).ok_json();
+        let mut lines = end(auth).ok_json();
+        let signing = lines.pop().unwrap();
+        assert_eq!(signing["signing"]["batches"], expected.len().div_ceil(32));
 
         assert_eq!(lines.len(), expected.len());
         let (mut genuine, mut impostors, mut from_float) = (0, 0, 0);
@@ -133,6 +135,7 @@ fn agrees(params: &str, thresholds: &[i64]) -> Vec<(usize, usize)> {
             if expected.impostor {
                 want["impostor"] = true.into();
             }
+            want["request"] = line["request"].clone();
             assert_eq!(*line, want, "{params} at {threshold}");
             from_float += usize::from(accept != (expected.cosine >= threshold));
             *if expected.impostor { &mut impostors } else { &mut genuine } += usize::from(accept);
@@ -151,7 +154,7 @@ fn agrees(params: &str, thresholds: &[i64]) -> Vec<(usize, usize)> {
         for expected in &expected {
             let (receipt, size) = Receipt::decode(rest).unwrap();
             assert_eq!(receipt.leaf.accept, expected.score >= least);
-            assert_eq!(i64::from(receipt.statement.threshold), least);
+            assert_eq!(i64::from(receipt.batch.threshold), least);
             rest = &rest[size..];
         }
         assert!(rest.is_empty());

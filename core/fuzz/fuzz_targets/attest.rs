@@ -1,9 +1,9 @@
-//! Leaves and statements: any bytes of the right length are refused, or are the one encoding of what
-//! they decode to. The first bytes of an input are tried as either.
+//! Leaves, batches and windows: any bytes of the right length are refused, or are the one encoding of
+//! what they decode to. The first bytes of an input are tried as each.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use symbolon_core::attest::{Leaf, MAX_LEAVES, Statement};
+use symbolon_core::attest::{Batch, Leaf, MAX_BATCHES, MAX_LEAVES, Window};
 
 fuzz_target!(|data: &[u8]| {
     if let Some(bytes) = data.first_chunk()
@@ -15,9 +15,16 @@ fuzz_target!(|data: &[u8]| {
         assert_ne!(leaf.hash(), other.hash());
     }
     if let Some(bytes) = data.first_chunk()
-        && let Ok(statement) = Statement::decode(bytes)
+        && let Ok(batch) = Batch::decode(bytes)
     {
-        assert_eq!(statement.encode(), *bytes);
-        assert!((1..=MAX_LEAVES).contains(&usize::from(statement.count)));
+        assert_eq!(batch.encode(), *bytes);
+        assert!((1..=MAX_LEAVES).contains(&usize::from(batch.count)));
+    }
+    if let Some(bytes) = data.first_chunk()
+        && let Ok(window) = Window::decode(bytes)
+    {
+        assert_eq!(window.encode(), *bytes);
+        assert!((1..=MAX_BATCHES).contains(&usize::from(window.count)));
+        assert!(window.sequence > 0 || window.previous == [0; 32]);
     }
 });

@@ -12,29 +12,38 @@ use zeroize::ZeroizeOnDrop;
 /// A SHA3-256 (FIPS 202) or SHA-256 (FIPS 180-4) output.
 pub type Digest = [u8; 32];
 
-/// The purpose of a hash or of a signature, for instance `symbolon/leaf/v1`.
+/// The purpose of a hash or of a signature, for instance `symbolon/leaf/v2`.
 ///
 /// Changing what is hashed under a domain means a new version number at its end. As a signature's
-/// context string (FIPS 204, section 5.2) the domain stands without its length byte, which
-/// FIPS 204 adds itself.
+/// context string (FIPS 204, section 5.2; FIPS 205, section 10.2) the domain stands without its
+/// length byte, which the signature schemes add themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain(&'static str);
 
 impl Domain {
-    /// A [`Leaf`](super::Leaf) as a leaf of the Merkle tree.
-    pub(super) const LEAF: Self = Self::new("symbolon/leaf/v1");
-    /// An inner node of the Merkle tree.
+    /// A [`Leaf`](super::Leaf) as a leaf of the batch's Merkle tree.
+    pub(super) const LEAF: Self = Self::new("symbolon/leaf/v2");
+    /// A [`Batch`](super::Batch) as a leaf of the window's Merkle tree.
+    pub(super) const BATCH: Self = Self::new("symbolon/batch/v2");
+    /// An inner node of either Merkle tree.
     pub(super) const NODE: Self = Self::new("symbolon/node/v1");
+    /// A [`Window`](super::Window) as the next one names it.
+    pub(super) const WINDOW_HASH: Self = Self::new("symbolon/window-hash/v1");
+    /// Three public keys as one: [`KeyId`](super::KeyId).
+    pub(super) const KEY_SET: Self = Self::new("symbolon/key-set/v1");
     /// [`commit`] to a claimed identity: [`Leaf::identity`](super::Leaf::identity).
     pub const IDENTITY: Self = Self::new("symbolon/identity/v1");
-    /// [`bulk`] digest of a probe ciphertext: [`Leaf::probe`](super::Leaf::probe).
+    /// [`bulk`] digest of a probe ciphertext: [`Batch::probe`](super::Batch::probe).
     pub const PROBE: Self = Self::new("symbolon/probe/v1");
     /// [`commit`] to a template: [`Leaf::template`](super::Leaf::template).
     pub const TEMPLATE: Self = Self::new("symbolon/template/v1");
-    /// [`commit`] to a re-randomisation seed: [`Leaf::blind`](super::Leaf::blind).
+    /// [`commit`] to a re-randomisation seed: [`Batch::blind`](super::Batch::blind).
     pub const BLIND: Self = Self::new("symbolon/blind/v1");
-    /// [`bulk`] digest of what the custodian decrypted:
-    /// [`Statement::result`](super::Statement::result).
+    /// [`bulk`] digest of an identity proof: [`Leaf::proof`](super::Leaf::proof).
+    pub const PROOF: Self = Self::new("symbolon/proof/v1");
+    /// [`hash`] of the deployment's settings: [`Batch::policy`](super::Batch::policy).
+    pub const POLICY: Self = Self::new("symbolon/policy/v1");
+    /// [`bulk`] digest of what the custodian decrypted: [`Batch::result`](super::Batch::result).
     pub const RESULT: Self = Self::new("symbolon/result/v1");
 
     /// A domain of 1 to 255 ASCII characters.

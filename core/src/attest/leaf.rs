@@ -2,17 +2,23 @@ use super::codec::{Reader, concat};
 use super::{Digest, Domain, Error, Result};
 use sha3::{Digest as _, Sha3_256};
 
-/// RFC 9162, section 2.1.1: leaves and nodes are hashed under different first bytes.
-const PREFIX: [u8; 1] = [0x00];
-
-/// One decision, and commitments to everything it was computed from.
+/// One decision, and commitments to what is its own. What it shares with its batch, the probe
+/// ciphertext among it, stands in the [`Batch`](super::Batch).
 ///
-/// `probe`, `template` and `blind`, opened by those who hold what they commit to, let an auditor
-/// run the match again and compare what the custodian was sent with
-/// [`Statement::result`](super::Statement::result).
+/// # Encoding
+/// 130 bytes, back to back:
+///
+/// | bytes | field |
+/// |---|---|
+/// | 16 | `request` |
+/// | 16 | `nonce` |
+/// | 32 | `identity` |
+/// | 1 | `accept`: 0 or 1 |
+/// | 1 + 32 | `proof`: 0 and 32 zero bytes if absent, 1 and the digest if present |
+/// | 32 | `template` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// Identifier of the request, chosen by the gateway.
+    /// Identifier of the request, chosen by the gateway; the receipt's identifier too.
     pub request: [u8; 16],
     /// The relying party's challenge: what makes a receipt an answer to its question and not an
     /// old one shown again.
@@ -21,36 +27,36 @@ pub struct Leaf {
     pub identity: Digest,
     /// The decision: whether the score reached the threshold.
     pub accept: bool,
-    /// [`bulk`](super::bulk) digest of the probe ciphertext, under [`Domain::PROBE`].
-    pub probe: Digest,
+    /// [`bulk`](super::bulk) digest of the identity proof that came with the probe, under
+    /// [`Domain::PROOF`]; `None` where none was asked for. What checked it is
+    /// [`Batch::verifier`](super::Batch::verifier).
+    pub proof: Option<Digest>,
     /// [`commit`](super::commit) to the template, under [`Domain::TEMPLATE`].
     pub template: Digest,
-    /// [`commit`](super::commit) to the seed of the re-randomisation, under [`Domain::BLIND`].
-    pub blind: Digest,
 }
 
 impl Leaf {
     /// Encoded size in bytes.
-    pub const SIZE: usize = 2 * 16 + 1 + 4 * 32;
+    pub const SIZE: usize = 2 * 16 + 2 + 3 * 32;
 
-    /// The fields back to back in the order of their declaration; `accept` is one byte, 0 or 1.
+    /// The fields as in the [table](Self#encoding).
     #[must_use]
     pub fn encode(&self) -> [u8; Self::SIZE] {
         concat(&[
             &self.request,
             &self.nonce,
             &self.identity,
-            &[u8::from(self.accept)],
-            &self.probe,
+            &[u8::from(self.accept), u8::from(self.proof.is_some())],
+            &self.proof.unwrap_or_default(),
             &self.template,
-            &self.blind,
         ])
     }
 
     /// Inverse of [`encode`](Self::encode).
     ///
     /// # Errors
-    /// [`Error::NonCanonical`] if the byte of `accept` is neither 0 nor 1.
+    /// [`Error::NonCanonical`] if `accept` or the mark of `proof` is neither 0 nor 1, or an absent
+    /// proof has a digest.
     pub fn decode(input: &[u8; Self::SIZE]) -> Result<Self> {
         let mut reader = Reader::new(input);
         Ok(Self {
@@ -62,17 +68,60 @@ impl Leaf {
                 1 => true,
                 _ => return Err(Error::NonCanonical),
             },
-            probe: *reader.take()?,
+            proof: match (reader.u8()?, *reader.take()?) {
+                (0, digest) if digest == Digest::default() => None,
+                (1, digest) => Some(digest),
+                _ => return Err(Error::NonCanonical),
+            },
             template: *reader.take()?,
-            blind: *reader.take()?,
         })
     }
 
-    /// The leaf's hash in the Merkle tree: SHA3-256 of length byte, `symbolon/leaf/v1`, 0x00 and
-    /// the encoding (RFC 9162, section 2.1.1, with a domain before it).
+    /// The leaf's hash in the batch's Merkle tree; [`LeafHasher`] makes many in half the time.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        let hasher: Sha3_256 = Domain::LEAF.hasher();
-        hasher.chain_update(PREFIX).chain_update(self.encode()).finalize().into()
+        LeafHasher::new().hash(self)
+    }
+}
+
+/// Hashes leaves: SHA3-256 of one block (136 bytes: length byte, `symbolon/leaf/v2`, zeros), 0x00 and
+/// the encoding (RFC 9162, section 2.1.1, with a domain before it, padded as in SP 800-185,
+/// section 2.3.3).
+///
+/// The block is absorbed once; then a leaf takes one permutation.
+#[derive(Clone)]
+pub struct LeafHasher(Sha3_256);
+
+/// Bytes that SHA3-256 absorbs at a time.
+const BLOCK: usize = 136;
+
+// With its prefix and a byte of padding, a leaf fits a block.
+const _: () = assert!(1 + Leaf::SIZE < BLOCK);
+
+impl Default for LeafHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for LeafHasher {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("LeafHasher").finish_non_exhaustive()
+    }
+}
+
+impl LeafHasher {
+    /// With the first block absorbed.
+    #[must_use]
+    pub fn new() -> Self {
+        let padding = [0; BLOCK - 1 - Domain::LEAF.as_bytes().len()];
+        Self(Domain::LEAF.hasher::<Sha3_256>().chain_update(padding))
+    }
+
+    /// A leaf's hash in the batch's Merkle tree.
+    #[must_use]
+    pub fn hash(&self, leaf: &Leaf) -> Digest {
+        let hasher = self.0.clone().chain_update([0x00]);
+        hasher.chain_update(leaf.encode()).finalize().into()
     }
 }

@@ -1,76 +1,111 @@
 use super::codec::{Reader, write};
-use super::merkle::path_len;
-use super::{Digest, Error, Leaf, MAX_PATH, Path, Result, SIGNATURE_SIZE, Signature};
-use super::{Statement, VerifyingKey};
+use super::{Batch, Error, Family, KeySet, Leaf, MAX_PATH, MAX_WINDOW_PATH, Path, Result};
+use super::{BatchPath, Digest, Signatures, Verify, Window, WindowPath};
 
-/// A leaf, its path, and the signed statement the path leads to: the proof of one decision.
+/// The proof of one decision: a leaf, its path to the root of its batch, the batch's path to the root
+/// of its window, and the window with its three signatures.
 ///
 /// # Encoding
+/// Integers little-endian:
+///
 /// | bytes | field |
 /// |---|---|
 /// | 4 | magic `SYRC` |
-/// | 1 | version: 1 |
-/// | 1 | signature algorithm: 1 = ML-DSA-65 |
-/// | 118 | [`Statement`] |
-/// | 1 | index of the leaf |
-/// | 161 | [`Leaf`] |
-/// | 32 each | path, lowest node first; how many, index and the statement's count determine |
-/// | 3309 | signature |
+/// | 1 | version: 2 |
+/// | 1 | index of the leaf in its batch |
+/// | 130 | [`Leaf`] |
+/// | 1 | nodes of the leaf's path: as many as its index and the batch's count demand |
+/// | 32 each | the path, lowest node first |
+/// | 218 | [`Batch`] |
+/// | 2 | index of the batch in its window |
+/// | 1 | nodes of the batch's path: as many as its index and the window's count demand |
+/// | 32 each | the path, lowest node first |
+/// | 115 | [`Window`] |
+/// | 1 | number of signatures: 3 |
+/// | 1 + 3309 | [`Family::MlDsa65`]'s identifier 0x01, signature |
+/// | 1 + 666 | [`Family::FnDsa512Draft`]'s identifier 0x82, signature |
+/// | 1 + 17088 | [`Family::SlhDsaSha2_128f`]'s identifier 0x03, signature |
 ///
-/// There is one encoding of each receipt, and it ends by itself: a receipt file is receipts back
-/// to back.
+/// There is one encoding of each receipt, and it ends by itself: a receipt file is receipts back to
+/// back. Why this is not CBOR is in the [module page](super#one-fixed-encoding).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt<'a> {
-    /// What was signed.
-    pub statement: Statement,
-    /// The decision this receipt proves.
+    /// The decision this receipt proves. Its request is the receipt's identifier.
     pub leaf: Leaf,
-    /// Index of the leaf in its batch: below the statement's `count`.
+    /// Index of the leaf in its batch: below the batch's `count`.
     pub index: u8,
-    /// The way from the leaf to the statement's root.
-    pub path: Path,
-    /// The signature over the statement, shared by the batch's receipts.
-    pub signature: &'a Signature,
+    /// The way from the leaf to the batch's root.
+    pub path: BatchPath,
+    /// The setting of the decision, shared by the batch's receipts.
+    pub batch: Batch,
+    /// Index of the batch in its window: below the window's `count`.
+    pub batch_index: u16,
+    /// The way from the batch to the window's root.
+    pub window_path: WindowPath,
+    /// What was signed, shared by the window's receipts.
+    pub window: Window,
+    /// The signatures over the window, shared by its receipts.
+    pub signatures: Signatures<'a>,
 }
+
+/// Bytes before the signatures, without the paths.
+const MIN_HEAD: usize = 4 + 1 + 1 + Leaf::SIZE + 1 + Batch::SIZE + 2 + 1 + Window::SIZE + 1;
+
+/// The most bytes before the signatures.
+pub(super) const MAX_HEAD: usize = MIN_HEAD + (MAX_PATH + MAX_WINDOW_PATH) * size_of::<Digest>();
 
 impl<'a> Receipt<'a> {
     /// The first bytes of every receipt.
     pub const MAGIC: [u8; 4] = *b"SYRC";
 
     /// Version of the encoding.
-    pub const VERSION: u8 = 1;
+    pub const VERSION: u8 = 2;
 
-    /// Algorithm identifier of ML-DSA-65 (FIPS 204).
-    pub const ML_DSA_65: u8 = 1;
+    /// Bytes of the three signatures with their identifiers.
+    const SIGNATURES: usize = {
+        let [first, second, third] = Family::ALL;
+        3 + first.signature_size() + second.signature_size() + third.signature_size()
+    };
 
-    /// Encoded size of the only receipt of a batch of one.
-    pub const MIN_SIZE: usize =
-        Self::MAGIC.len() + 2 + Statement::SIZE + 1 + Leaf::SIZE + SIGNATURE_SIZE;
+    /// Encoded size of the only receipt of a window of one decision.
+    pub const MIN_SIZE: usize = MIN_HEAD + Self::SIGNATURES;
 
-    /// Encoded size of a receipt with the longest path.
-    pub const MAX_SIZE: usize = Self::MIN_SIZE + MAX_PATH * size_of::<Digest>();
+    /// Encoded size of a receipt with the longest paths.
+    pub const MAX_SIZE: usize = MAX_HEAD + Self::SIGNATURES;
 
     /// Writes the encoding to the front of `out` and returns its size, at most
     /// [`MAX_SIZE`](Self::MAX_SIZE).
     ///
     /// # Errors
-    /// [`Error::LeafCount`], [`Error::LeafIndex`] or [`Error::PathLength`] if statement, index and
-    /// path do not fit together; [`Error::BufferTooSmall`], which leaves a part of the encoding in
-    /// `out`.
+    /// [`Error::LeafCount`], [`Error::LeafIndex`], [`Error::PathLength`] or [`Error::NonCanonical`]
+    /// if the parts do not fit together; [`Error::BufferTooSmall`], which leaves a part of the
+    /// encoding in `out`.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize> {
-        if self.path.nodes().len() != self.path_len()? {
-            return Err(Error::PathLength);
-        }
+        self.head().check_shape()?;
+        // `check_shape` bounds both lengths.
+        let (path, window_path) = (self.path.nodes(), self.window_path.nodes());
+        let Signatures { ml_dsa, fn_dsa, slh_dsa } = self.signatures;
+        let [ml_dsa_id, fn_dsa_id, slh_dsa_id] = Family::ALL.map(|family| [family.id()]);
         write(
             out,
             &[
                 &Self::MAGIC,
-                &[Self::VERSION, Self::ML_DSA_65],
-                &self.statement.encode(),
-                &[self.index],
+                &[Self::VERSION, self.index],
                 &self.leaf.encode(),
-                self.path.nodes().as_flattened(),
-                self.signature,
+                &[path.len() as u8],
+                path.as_flattened(),
+                &self.batch.encode(),
+                &self.batch_index.to_le_bytes(),
+                &[window_path.len() as u8],
+                window_path.as_flattened(),
+                &self.window.encode(),
+                &[Family::ALL.len() as u8],
+                &ml_dsa_id,
+                ml_dsa,
+                &fn_dsa_id,
+                fn_dsa,
+                &slh_dsa_id,
+                slh_dsa,
             ],
         )
     }
@@ -79,33 +114,21 @@ impl<'a> Receipt<'a> {
     /// well formed, and no more: only [`verify`](Self::verify) says whether it is true.
     ///
     /// # Errors
-    /// [`Error::BadMagic`], [`Error::UnknownVersion`], [`Error::UnknownAlgorithm`],
-    /// [`Error::Truncated`], [`Error::NonCanonical`], [`Error::LeafCount`] or
-    /// [`Error::LeafIndex`].
+    /// The first of these in reading order: [`Error::BadMagic`], [`Error::UnknownVersion`],
+    /// [`Error::NonCanonical`], [`Error::LeafCount`], [`Error::LeafIndex`], [`Error::PathLength`],
+    /// [`Error::MissingFamily`], [`Error::UnknownAlgorithm`], [`Error::FamilyOrder`],
+    /// [`Error::Truncated`].
     pub fn decode(input: &'a [u8]) -> Result<(Self, usize)> {
         let mut reader = Reader::new(input);
-        if *reader.take()? != Self::MAGIC {
-            return Err(Error::BadMagic);
-        }
-        if reader.u8()? != Self::VERSION {
-            return Err(Error::UnknownVersion);
-        }
-        if reader.u8()? != Self::ML_DSA_65 {
-            return Err(Error::UnknownAlgorithm);
-        }
-        let statement = Statement::decode(reader.take()?)?;
-        let index = reader.u8()?;
-        let leaf = Leaf::decode(reader.take()?)?;
-        let mut nodes = [Digest::default(); MAX_PATH];
-        let nodes = nodes
-            .get_mut(..path_len(usize::from(index), usize::from(statement.count))?)
-            .ok_or(Error::PathLength)?;
-        for node in nodes.iter_mut() {
-            *node = *reader.take()?;
-        }
-        let path = Path::new(nodes)?;
-        let signature = reader.take()?;
-        let receipt = Self { statement, leaf, index, path, signature };
+        let Head { leaf, index, path, batch, batch_index, window_path, window } =
+            Head::decode(&mut reader)?;
+        let signatures = Signatures {
+            ml_dsa: signature(&mut reader, Family::MlDsa65)?,
+            fn_dsa: signature(&mut reader, Family::FnDsa512Draft)?,
+            slh_dsa: signature(&mut reader, Family::SlhDsaSha2_128f)?,
+        };
+        let receipt =
+            Self { leaf, index, path, batch, batch_index, window_path, window, signatures };
         Ok((receipt, input.len() - reader.remaining()))
     }
 
@@ -121,29 +144,122 @@ impl<'a> Receipt<'a> {
         Ok(receipt)
     }
 
-    /// Checks path, root and signature, and returns the leaf they prove.
+    /// Checks both paths, the keys and all three signatures, and returns the leaf they prove.
     ///
     /// What is then certain is in the [module page](super). What is left to the relying party, which
     /// alone knows what it asked: that `nonce` is its challenge, that `identity` opens to whom it
-    /// asked about, that the statement's deployment, epoch, parameters, mode, threshold and time
-    /// are ones it trusts, and that [`Leaf::accept`] is set: a receipt proves a reject as well.
+    /// asked about, that the batch's deployment, epoch, parameters, mode, threshold, policy,
+    /// verifier and time are ones it trusts, and that [`Leaf::accept`] is set: a receipt proves a
+    /// reject as well.
     ///
     /// # Errors
-    /// [`Error::LeafCount`], [`Error::LeafIndex`], [`Error::PathLength`] if statement, index and
-    /// path do not fit together (never after [`decode`](Self::decode)); [`Error::WrongPath`],
-    /// [`Error::WrongSignature`].
-    pub fn verify(&self, key: &VerifyingKey) -> Result<&Leaf> {
-        let count = usize::from(self.statement.count);
-        // The path first: it costs a hundredth of the signature.
-        if self.path.root(&self.leaf.hash(), usize::from(self.index), count)? != self.statement.root
-        {
-            return Err(Error::WrongPath);
-        }
-        self.statement.verify(key, self.signature)?;
+    /// The first of these: [`Error::LeafCount`], [`Error::LeafIndex`], [`Error::PathLength`],
+    /// [`Error::NonCanonical`] if the parts do not fit together (never after
+    /// [`decode`](Self::decode)); [`Error::WrongPath`], [`Error::WrongWindowPath`],
+    /// [`Error::WrongDeployment`]; those of [`KeySet::check`]; [`Error::WrongSignature`].
+    pub fn verify<M: Verify, F: Verify, S: Verify>(&self, keys: &KeySet<M, F, S>) -> Result<&Leaf> {
+        // What costs little first: the paths take a hundredth of the time of the signatures.
+        self.head().verify(keys)?;
+        self.window.verify(keys, &self.signatures)?;
         Ok(&self.leaf)
     }
 
-    fn path_len(&self) -> Result<usize> {
-        path_len(usize::from(self.index), usize::from(self.statement.count))
+    fn head(&self) -> Head {
+        let Self { leaf, index, path, batch, batch_index, window_path, window, .. } = *self;
+        Head { leaf, index, path, batch, batch_index, window_path, window }
+    }
+}
+
+/// A receipt but for its signatures.
+pub(super) struct Head {
+    pub(super) leaf: Leaf,
+    index: u8,
+    path: BatchPath,
+    batch: Batch,
+    batch_index: u16,
+    window_path: WindowPath,
+    pub(super) window: Window,
+}
+
+impl Head {
+    /// Reads everything before the first signature's identifier, and checks it in the order in which
+    /// it is read: a longer input gives the same error.
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
+        if *reader.take()? != Receipt::MAGIC {
+            return Err(Error::BadMagic);
+        }
+        if reader.u8()? != Receipt::VERSION {
+            return Err(Error::UnknownVersion);
+        }
+        let index = reader.u8()?;
+        let leaf = Leaf::decode(reader.take()?)?;
+        let path = path(reader)?;
+        let batch = Batch::decode(reader.take()?)?;
+        path.check(usize::from(index), usize::from(batch.count))?;
+        let batch_index = u16::from_le_bytes(*reader.take()?);
+        let window_path = self::path(reader)?;
+        let window = Window::decode(reader.take()?)?;
+        window_path.check(usize::from(batch_index), usize::from(window.count))?;
+        match usize::from(reader.u8()?) {
+            count if count < Family::ALL.len() => return Err(Error::MissingFamily),
+            count if count > Family::ALL.len() => return Err(Error::NonCanonical),
+            _ => {}
+        }
+        Ok(Self { leaf, index, path, batch, batch_index, window_path, window })
+    }
+
+    /// Checks everything but the signatures.
+    pub(super) fn verify<M: Verify, F: Verify, S: Verify>(
+        &self,
+        keys: &KeySet<M, F, S>,
+    ) -> Result<()> {
+        self.check_shape()?;
+        let (index, count) = (usize::from(self.index), usize::from(self.batch.count));
+        if self.path.root(&self.leaf.hash(), index, count)? != self.batch.root {
+            return Err(Error::WrongPath);
+        }
+        let (index, count) = (usize::from(self.batch_index), usize::from(self.window.count));
+        if self.window_path.root(&self.batch.hash(), index, count)? != self.window.root {
+            return Err(Error::WrongWindowPath);
+        }
+        if self.batch.deployment != self.window.deployment {
+            return Err(Error::WrongDeployment);
+        }
+        keys.check(&self.window)
+    }
+
+    /// Checks that there is an encoding of it.
+    fn check_shape(&self) -> Result<()> {
+        self.path.check(usize::from(self.index), usize::from(self.batch.count))?;
+        self.window_path.check(usize::from(self.batch_index), usize::from(self.window.count))?;
+        self.window.check()
+    }
+}
+
+/// Reads the number of a path's nodes, and the path.
+fn path<const NODES: usize>(reader: &mut Reader<'_>) -> Result<Path<NODES>> {
+    let mut nodes = [Digest::default(); NODES];
+    let nodes = nodes.get_mut(..usize::from(reader.u8()?)).ok_or(Error::PathLength)?;
+    for node in nodes.iter_mut() {
+        *node = *reader.take()?;
+    }
+    Path::new(nodes)
+}
+
+/// Reads an identifier, which must be that of `family`, and the signature.
+fn signature<'a, const SIZE: usize>(
+    reader: &mut Reader<'a>,
+    family: Family,
+) -> Result<&'a [u8; SIZE]> {
+    check_id(reader.u8()?, family)?;
+    reader.take()
+}
+
+/// Checks the identifier where a signature of `family` should begin.
+pub(super) fn check_id(id: u8, family: Family) -> Result<()> {
+    match Family::from_id(id) {
+        Some(found) if found == family => Ok(()),
+        Some(_) => Err(Error::FamilyOrder),
+        None => Err(Error::UnknownAlgorithm),
     }
 }

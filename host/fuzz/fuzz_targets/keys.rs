@@ -6,15 +6,22 @@ use libfuzzer_sys::fuzz_target;
 use std::path::Path;
 use symbolon_core::matching::Layout;
 use symbolon_host::gallery::Entry;
-use symbolon_host::keys::{CustodianSeeds, parse_verifying};
+use symbolon_host::keyring::{Keyring, SET_SIZE};
+use symbolon_host::keys::{CustodianSeeds, SigningSeeds};
 
 fuzz_target!(|bytes: &[u8]| {
     let path = Path::new("input");
     if CustodianSeeds::parse(bytes, path).is_ok() {
-        assert_eq!((bytes.len(), &bytes[..5]), (90, &b"SYCK\x01"[..]));
+        assert_eq!((bytes.len(), &bytes[..5]), (58, &b"SYCK\x02"[..]));
     }
-    if parse_verifying(bytes, path).is_ok() {
-        assert_eq!((bytes.len(), &bytes[..6]), (1978, &b"SYVK\x01\x01"[..]));
+    if SigningSeeds::parse(bytes, path).is_ok() {
+        assert_eq!((bytes.len(), &bytes[..6]), (138, &b"SYSK\x01\x03"[..]));
+    }
+    if let Ok(ring) = Keyring::parse(bytes, path) {
+        assert_eq!(
+            (bytes.len(), &bytes[..6]),
+            (ring.entries().len() * SET_SIZE, &b"SYVK\x02\x03"[..])
+        );
     }
     for layout in [Layout::D128, Layout::D256, Layout::D512] {
         if let Some(entry) = Entry::parse(layout, "id", bytes) {

@@ -1,30 +1,34 @@
 //! `symbolon auth`
 
 use super::output::Output;
-use super::{captures, selected, threshold};
+use super::receipts::Receipts;
+use super::{Window, captures, selected, signing_json, signing_line, threshold};
 use crate::batch::{Attempt, Outcome, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::Gallery;
 use crate::input::Embeddings;
 use crate::isa;
-use crate::keys::{self, CustodianSeeds, ParameterSet};
+use crate::keyring::hex;
+use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
+use crate::log::Log;
+use crate::signer::Signer;
 use crate::store::Store;
 use serde_json::json;
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use symbolon_core::attest::Receipt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use symbolon_core::bfv::{Q54, Q81};
 use symbolon_core::cap::Scalar;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold, quantise};
+use symbolon_platform::clock;
 use zeroize::Zeroizing;
 
 /// Authenticate: match each probe against the person its id claims, under encryption.
 ///
-/// Prints accept or reject for each row; scores are shown to nobody. A reject is no error: the exit
-/// code is 0 when every row was decided.
+/// Prints accept or reject for each row, and the request's id, which names its receipt; scores are shown
+/// to nobody. A reject is no error: the exit code is 0 when every row was decided. Every decision is in
+/// the receipt log, on the disk, before it is printed; the signatures follow, a window at once.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Probes, one a row: .npy (2-D, f32 or f64), .csv or .jsonl.
@@ -52,6 +56,11 @@ pub struct Arguments {
     /// Write the receipts of all attempts, in order, for `symbolon verify`.
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+    /// The directory of the receipt log, receipts.redb; by default the store's. One process at a time.
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+    #[command(flatten)]
+    window: Window,
 }
 
 /// One attempt's place in the input.
@@ -69,9 +78,6 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         Layout::for_dims(store.dims()).map_err(|e| Error::new(Kind::Dimension, e.to_string()))?;
     let threshold = threshold(layout, &arguments.threshold)?;
     let seeds = CustodianSeeds::load(&arguments.store)?;
-    if let Some(path) = &arguments.receipt {
-        refuse_other_files(path)?;
-    }
     let embeddings = Embeddings::load(&arguments.embeddings)?;
     embeddings.require_dims(store.dims())?;
     let ids = embeddings.label(arguments.ids.as_deref())?;
@@ -101,6 +107,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         })
         .collect();
 
+    let receipts = arguments.receipt.as_deref().map(Receipts::create).transpose()?;
     let bar = output.progress("authenticating", attempts.len());
     let progress = |n: usize| bar.inc(n as u64);
     let context = Context { arguments, layout, threshold, seeds: &seeds };
@@ -109,24 +116,21 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         ParameterSet::Q81 => context.run::<Q81>(&gallery, &attempts, &progress),
     };
     bar.finish_and_clear();
-    let outcomes = outcomes.map_err(|e| match e.row().and_then(|i| claims.get(i)) {
+    let (outcomes, signer) = outcomes.map_err(|e| match e.row().and_then(|i| claims.get(i)) {
         Some(claim) => e.in_file(arguments.embeddings.to_string_lossy()).at_row(claim.row),
         None => e,
     })?;
 
-    if let Some(path) = &arguments.receipt {
-        let mut bytes = Vec::new();
-        outcomes.iter().try_for_each(|outcome| outcome.signed.receipts(&mut bytes))?;
-        fs::write(path, bytes).map_err(|e| Error::io(path, "write", &e))?;
-    }
     let users = layout.users();
     let accepted = |i: usize| {
         outcomes.get(i / users).is_some_and(|o| o.decisions.accepted >> (i % users) & 1 == 1)
     };
     for (i, claim) in claims.iter().enumerate() {
         let (row, id, accept) = (claim.row, claim.id, accepted(i));
+        let leaf = outcomes.get(i / users).and_then(|o| o.ticket.attested().leaves.get(i % users));
+        let request = leaf.map(|leaf| hex(&leaf.request)).unwrap_or_default();
         if output.is_json() {
-            let mut line = json!({ "row": row, "id": id, "accept": accept });
+            let mut line = json!({ "row": row, "id": id, "accept": accept, "request": request });
             if claim.impostor {
                 line["impostor"] = true.into();
             }
@@ -134,7 +138,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         } else {
             let verdict = if accept { "accept" } else { "reject" };
             let note = if claim.impostor { "  (impostor)" } else { "" };
-            output.line(format!("row {row:>6}  {verdict}  {id}{note}"))?;
+            output.line(format!("row {row:>6}  {verdict}  {id}{note}  request {request}"))?;
         }
     }
     if !output.is_json() {
@@ -148,6 +152,27 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
             let (other, all_other) = count(true);
             output.line(format!("accepted {other} of {all_other} impostors"))?;
         }
+    }
+    // The answers leave; what was signed follows.
+    output.finish()?;
+    signer.flush();
+    if let Some(mut file) = receipts {
+        let bar = output.progress("signing", outcomes.len());
+        let mut bytes = Vec::new();
+        for outcome in &outcomes {
+            bytes.clear();
+            outcome.ticket.receipts(&mut bytes)?;
+            file.write(&bytes)?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        file.finish()?;
+    }
+    let metrics = signer.finish()?;
+    if output.is_json() {
+        output.line(json!({ "signing": signing_json(&metrics) }).to_string())?;
+    } else {
+        output.line(signing_line(&metrics))?;
     }
     if arguments.check {
         let wrong = attempts
@@ -166,23 +191,6 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// Receipts may take the place of older receipts, and of nothing else: a slip must not cost a key.
-fn refuse_other_files(path: &Path) -> Result<()> {
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        // A pipe or a device loses nothing.
-        return Ok(());
-    }
-    let mut magic = [0; Receipt::MAGIC.len()];
-    match fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)) {
-        Ok(()) if magic == Receipt::MAGIC => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(()) | Err(_) => {
-            let message = "exists and holds no receipts: it is not overwritten";
-            Err(Error::new(Kind::Argument, message).in_file(path.to_string_lossy()))
-        }
-    }
-}
-
 struct Context<'a> {
     arguments: &'a Arguments,
     layout: Layout,
@@ -196,11 +204,20 @@ impl Context<'_> {
         gallery: &Gallery,
         attempts: &[Attempt<'_>],
         progress: &(dyn Fn(usize) + Sync),
-    ) -> Result<Vec<Outcome>> {
+    ) -> Result<(Vec<Outcome>, Arc<Signer>)> {
         let kernels = isa::kernels()?;
-        let public = keys::load_public::<L>(&self.arguments.store, kernels, self.seeds)?;
-        Pipeline::new(kernels, self.layout, self.threshold, self.seeds, public)
-            .run(gallery, attempts, progress)
+        let store = &self.arguments.store;
+        let public = keys::load_public::<L>(store, kernels, self.seeds)?;
+        let deployment = self.seeds.deployment;
+        let signing = SigningKeys::load(store, deployment, clock::unix_ms())?;
+        // The log last: what is refused before it changes nothing.
+        let log = Log::create_or_open(self.arguments.log.as_ref().unwrap_or(store), deployment.id)?;
+        let settings = self.arguments.window.settings();
+        let signer = Arc::new(Signer::start(log, Arc::new(signing), settings)?);
+        let (layout, threshold) = (self.layout, self.threshold);
+        let pipeline =
+            Pipeline::new(kernels, layout, threshold, self.seeds, public, Arc::clone(&signer));
+        Ok((pipeline.run(gallery, attempts, progress)?, signer))
     }
 }
 

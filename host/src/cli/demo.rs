@@ -2,26 +2,30 @@
 
 use super::auth::clear_decision;
 use super::output::Output;
-use super::threshold;
+use super::{Window, signing_json, signing_line, threshold};
 use crate::batch::{Attempt, Outcome, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::{self, Gallery};
 use crate::isa;
-use crate::keys::{self, CustodianSeeds, ParameterSet};
+use crate::keyring::Keyring;
+use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
+use crate::log::{self, Log, Reader};
 use crate::population::Population;
+use crate::signer::{Metrics, Signer};
 use crate::store::Store;
 use serde_json::json;
-use symbolon_core::attest::{Receipt, VerifyingKey};
+use std::sync::Arc;
+use symbolon_core::attest::Receipt;
 use symbolon_core::bfv::{Q54, Q81};
 use symbolon_core::matching::{Layout, Threshold};
-use symbolon_platform::clock::Stopwatch;
+use symbolon_platform::clock::{self, Stopwatch};
 use zeroize::Zeroizing;
 
 /// Show everything at work; no input needed.
 ///
 /// Makes a population by a documented model, enrols it into a store in a temporary directory, runs
-/// genuine and impostor attempts under encryption, checks every decision against the clear computation
-/// and every batch's receipt, and prints what it took.
+/// genuine and impostor attempts under encryption, checks every decision against the clear computation,
+/// a receipt of every batch and the whole log, and prints what it took.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// People to enrol.
@@ -42,6 +46,8 @@ pub struct Arguments {
     /// Seed of the population; keys and encryption are fresh every time.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    window: Window,
 }
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
@@ -54,7 +60,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         .tempdir()
         .map_err(|e| Error::io(&std::env::temp_dir(), "create a directory", &e))?;
 
-    keys::create(dir.path(), arguments.params)?;
+    keys::create(dir.path(), arguments.params, 1)?;
     let seeds = CustodianSeeds::load(dir.path())?;
     let demo = Demo { arguments, population, layout, threshold, dir, seeds };
     match arguments.params {
@@ -134,16 +140,27 @@ impl Demo<'_> {
             .collect();
 
         let public = keys::load_public::<L>(self.dir.path(), kernels, &self.seeds)?;
+        let deployment = self.seeds.deployment;
+        let signing = SigningKeys::load(self.dir.path(), deployment, clock::unix_ms())?;
+        let log = Log::create_or_open(self.dir.path(), deployment.id)?;
+        let settings = self.arguments.window.settings();
+        let signer = Arc::new(Signer::start(log, Arc::new(signing), settings)?);
+        let (layout, threshold, seeds) = (self.layout, self.threshold, &self.seeds);
         let pipeline =
-            Pipeline::<L>::new(kernels, self.layout, self.threshold, &self.seeds, public);
+            Pipeline::<L>::new(kernels, layout, threshold, seeds, public, Arc::clone(&signer));
         let bar = output.progress("authenticating", attempts.len());
         let mut watch = Stopwatch::start();
         let outcomes = pipeline.run(&gallery, &attempts, &|n| bar.inc(n as u64))?;
-        let wall = watch.lap();
+        let answered = watch.lap();
         bar.finish_and_clear();
+        let signing = signer.finish()?;
+        let signed = answered + watch.lap();
 
-        let (_, key) = keys::load_verifying(&self.dir.path().join("verify.key"))?;
-        let verified = self.verify(&outcomes, &key, output)?;
+        let ring = Keyring::load(self.dir.path(), None)?;
+        let verified = self.verify(&outcomes, &ring, output)?;
+        let bar = output.progress("verifying log", outcomes.len());
+        let history = log::verify(&Reader::open(self.dir.path())?, &ring, &|n| bar.inc(n))?;
+        bar.finish_and_clear();
         let tally = self.tally(&plan, &attempts, &gallery, &outcomes)?;
         let report = Report {
             isa: kernels.isa(),
@@ -153,7 +170,10 @@ impl Demo<'_> {
             users: self.layout.users(),
             batches: outcomes.len(),
             stages: Medians::of(&outcomes),
-            wall,
+            answered,
+            signed,
+            signing,
+            history,
             verified,
             tally,
         };
@@ -173,14 +193,14 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Whether the last receipt of every batch verifies: decision, path, root and signature.
-    fn verify(&self, outcomes: &[Outcome], key: &VerifyingKey, output: &Output) -> Result<bool> {
+    /// Whether the last receipt of every batch verifies: decision, paths and all three signatures.
+    fn verify(&self, outcomes: &[Outcome], ring: &Keyring, output: &Output) -> Result<bool> {
         let bar = output.progress("verifying", outcomes.len());
         let mut bytes = Vec::new();
         let mut valid = true;
         for outcome in outcomes {
             bytes.clear();
-            outcome.signed.receipts(&mut bytes)?;
+            outcome.ticket.receipts(&mut bytes)?;
             let mut rest = bytes.as_slice();
             let mut lane = 0;
             while !rest.is_empty() {
@@ -189,7 +209,7 @@ impl Demo<'_> {
                 valid &= receipt.leaf.accept == (outcome.decisions.accepted >> lane & 1 == 1);
                 lane += 1;
                 if rest.is_empty() {
-                    valid &= receipt.verify(key).is_ok();
+                    valid &= ring.verify(&receipt).is_ok();
                 }
             }
             bar.inc(1);
@@ -254,8 +274,15 @@ impl Demo<'_> {
                 "attest": round(stages.attest),
             },
             "auths_per_s_per_core": report.per_core().round(),
+            "auths_per_s_answered": report.answered_rate(tally.attempts()).round(),
             "auths_per_s_signed": report.signed_rate(tally.attempts()).round(),
+            "signing": signing_json(&report.signing),
+            "signing_us_per_auth": round(report.signing_per_auth(tally.attempts())),
             "receipt_verified": report.verified,
+            "log": {
+                "batches": report.history.batches, "decisions": report.history.decisions,
+                "windows": report.history.windows, "unsigned_batches": report.history.unsigned,
+            },
         })
     }
 
@@ -302,21 +329,34 @@ impl Demo<'_> {
             report.per_core(),
         ))?;
         output.line(format!(
-            "{:<18} {:>8.1} us more: digests, Merkle tree, ML-DSA-65 signature of every batch",
-            "signing", stages.attest,
+            "{:<18} {:>8.1} us more: digests, Merkle tree",
+            "attesting", stages.attest,
         ))?;
         output.line(format!(
-            "{:<18} {:>8.0} authentications a second, signed, on {} threads",
+            "{:<18} {:>8.1} us more: its share of three signatures, {:.2} us a person",
+            "signing",
+            report.signing.signing_us_per_batch(),
+            report.signing_per_auth(tally.attempts()),
+        ))?;
+        output.line(format!(
+            "{:<18} {:>8.0} authentications a second answered, {:.0} signed, on {} threads",
             "all together",
+            report.answered_rate(tally.attempts()),
             report.signed_rate(tally.attempts()),
             report.threads,
         ))?;
+        output.line("")?;
+        output.line(signing_line(&report.signing))?;
         output.line("")?;
         output.line(if report.verified {
             format!("receipts: one of each of the {} batches checked, all verify", report.batches)
         } else {
             "receipts: one does not verify".to_owned()
-        })
+        })?;
+        output.line(format!(
+            "log: {} decisions in {} windows, chained: all verify",
+            report.history.decisions, report.history.windows
+        ))
     }
 }
 
@@ -397,8 +437,12 @@ struct Report {
     users: usize,
     batches: usize,
     stages: Medians,
-    /// Microseconds for all batches, signing included, on all threads.
-    wall: f64,
+    /// Microseconds for all batches on all threads, until the log had them.
+    answered: f64,
+    /// The same, until all were signed.
+    signed: f64,
+    signing: Metrics,
+    history: log::Report,
     verified: bool,
     tally: Tally,
 }
@@ -408,7 +452,16 @@ impl Report {
         self.users as f64 * 1e6 / self.stages.total
     }
 
+    fn answered_rate(&self, attempts: u64) -> f64 {
+        attempts as f64 * 1e6 / self.answered
+    }
+
     fn signed_rate(&self, attempts: u64) -> f64 {
-        attempts as f64 * 1e6 / self.wall
+        attempts as f64 * 1e6 / self.signed
+    }
+
+    /// Processor's time for an authentication's share of the signatures.
+    fn signing_per_auth(&self, attempts: u64) -> f64 {
+        self.signing.signing_us / attempts as f64
     }
 }

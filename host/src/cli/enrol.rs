@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     let mut store = Store::create_or_open(&arguments.store, embeddings.dims())?;
     let new_keys = !keys::exist(&arguments.store);
     if new_keys {
-        keys::create(&arguments.store, arguments.params)?;
+        keys::create(&arguments.store, arguments.params, super::keys::VALID_DAYS)?;
     }
     let enrolled = store.enrol(records)?;
     if output.is_json() {

@@ -4,23 +4,31 @@ mod auth;
 mod demo;
 mod enrol;
 mod keygen;
+mod keys;
+mod log;
 mod output;
+mod receipts;
 mod verify;
 
 use crate::error::{Error, Kind, Result};
 use crate::input::Captures;
+use crate::signer::{Metrics, Settings};
 use clap::{Parser, Subcommand};
 use output::Output;
 use std::process::ExitCode;
+use std::time::Duration;
 use symbolon_core::matching::{Layout, Threshold};
 
 /// Authenticates people by biometrics: probes are matched while they are encrypted.
 ///
 /// 32 people's probes fill one BFV ciphertext; one multiplication under encryption scores all 32; the
-/// custodian decrypts 32 numbers, turns each into one bit and signs the batch with ML-DSA-65. Templates
-/// are sealed on disk; the matcher, which multiplies by them, sees them.
+/// custodian decrypts 32 numbers, turns each into one bit, and signs: the batches of a tenth of a second
+/// at once, with ML-DSA-65, FN-DSA-512 (a draft) and SLH-DSA-SHA2-128f, of which all must verify. Each
+/// decision's receipt verifies offline; a log in a chain of signatures keeps all of them. Templates are
+/// sealed on disk; the matcher, which multiplies by them, sees them.
 ///
-/// Begin with `symbolon demo`. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
+/// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
+/// verify the whole history. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
 /// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
@@ -47,6 +55,8 @@ enum Command {
     Auth(auth::Arguments),
     Verify(verify::Arguments),
     Keygen(keygen::Arguments),
+    Keys(keys::Arguments),
+    Log(log::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
@@ -64,6 +74,8 @@ pub fn main() -> ExitCode {
             Command::Auth(a) => auth::run(a, &mut output),
             Command::Verify(a) => verify::run(a, &mut output),
             Command::Keygen(a) => keygen::run(a, &mut output),
+            Command::Keys(a) => keys::run(a, &mut output),
+            Command::Log(a) => log::run(a, &mut output),
         })
         .and_then(|()| output.finish());
     match result {
@@ -101,6 +113,55 @@ fn start_pool(threads: Option<usize>) -> Result<()> {
         .thread_name(|i| format!("symbolon-{i}"))
         .build_global()
         .map_err(|e| Error::new(Kind::Argument, format!("the threads cannot be started: {e}")))
+}
+
+/// When decisions are signed.
+#[derive(clap::Args)]
+struct Window {
+    /// Sign when the oldest decision that waits is this old, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    window_ms: u64,
+    /// Sign when this many batches wait, 1 to 4096: 1 signs each batch by itself.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    window_batches: u16,
+}
+
+impl Window {
+    fn settings(&self) -> Settings {
+        Settings {
+            batches: self.window_batches.into(),
+            time: Duration::from_millis(self.window_ms),
+        }
+    }
+}
+
+/// What signing took, for people.
+fn signing_line(metrics: &Metrics) -> String {
+    format!(
+        "signed {} batches in {} windows of {:.1} ({:.0} us a batch); answers after {:.1} ms, receipts \
+         after {:.1} ms, on average",
+        metrics.batches,
+        metrics.windows,
+        metrics.per_window(),
+        metrics.signing_us_per_batch(),
+        metrics.durable_us.mean / 1e3,
+        metrics.signed_us.mean / 1e3,
+    )
+}
+
+/// What signing took, for machines.
+fn signing_json(metrics: &Metrics) -> serde_json::Value {
+    let tenth = |us: f64| (us * 10.0).round() / 10.0;
+    serde_json::json!({
+        "batches": metrics.batches,
+        "windows": metrics.windows,
+        "batches_per_window": tenth(metrics.per_window()),
+        "largest_window": metrics.largest,
+        "commits": metrics.commits,
+        "durable_us": { "mean": tenth(metrics.durable_us.mean), "max": tenth(metrics.durable_us.max) },
+        "signed_us": { "mean": tenth(metrics.signed_us.mean), "max": tenth(metrics.signed_us.max) },
+        "signing_us_per_batch": tenth(metrics.signing_us_per_batch()),
+    })
 }
 
 /// Parses a threshold. Errors: `E-THRESHOLD`.

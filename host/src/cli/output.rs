@@ -72,8 +72,3 @@ impl Output {
         bar.with_message(what)
     }
 }
-
-/// Bytes as lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}

@@ -1,30 +1,35 @@
 //! `symbolon verify`
 
-use super::output::{Output, hex};
+use super::output::Output;
 use crate::error::{Error, Kind, Result};
-use crate::keys;
+use crate::keyring::{Keyring, hex};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 use symbolon_core::attest::Receipt;
 
-/// Verify receipts, offline: path, root, signature, deployment and key epoch of each.
+/// Verify receipts, offline: both paths, all three signatures, deployment, key epoch and the keys'
+/// validity.
 ///
 /// A file holds one receipt or many, back to back. Exit code 0 if all verify, 1 if one does not, 2 if
-/// the file holds something else.
+/// the file holds something else. That a receipt verifies is not yet an answer: compare its nonce,
+/// identity, threshold and time with what you asked, and look at the bit.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The receipts.
     #[arg(value_name = "RECEIPT")]
     receipt: PathBuf,
-    /// The deployment's verify.key.
-    #[arg(long, value_name = "FILE")]
+    /// The deployment's verify.key, or the directory that holds it.
+    #[arg(long, value_name = "FILE|DIR")]
     keys: PathBuf,
+    /// The revocation list; by default verify.revoked beside the keys, if there is one.
+    #[arg(long, value_name = "FILE")]
+    revoked: Option<PathBuf>,
 }
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     let name = arguments.receipt.to_string_lossy();
-    let (deployment, key) = keys::load_verifying(&arguments.keys)?;
+    let ring = Keyring::load(&arguments.keys, arguments.revoked.as_deref())?;
     let bytes =
         fs::read(&arguments.receipt).map_err(|e| Error::io(&arguments.receipt, "read", &e))?;
     let malformed = |index: usize, message: &str| {
@@ -45,22 +50,18 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     let bar = output.progress("verifying", receipts.len());
     let mut first_failure = None;
     for (index, receipt) in receipts.iter().enumerate() {
-        let statement = &receipt.statement;
-        let failure = if statement.deployment != deployment.id {
-            Some("the receipt is another deployment's".to_owned())
-        } else if statement.key_epoch != deployment.epoch {
-            Some(format!("the receipt is of key epoch {}", statement.key_epoch))
-        } else {
-            receipt.verify(&key).err().map(|e| e.to_string())
-        };
+        let failure = ring.verify(receipt).err();
         bar.inc(1);
         if output.is_json() {
             output.line(
                 json!({
                     "receipt": index, "valid": failure.is_none(), "reason": failure,
                     "accept": receipt.leaf.accept, "request": hex(&receipt.leaf.request),
-                    "identity": hex(&receipt.leaf.identity), "batch": hex(&statement.batch),
-                    "threshold_score": statement.threshold, "time_ms": statement.time_ms,
+                    "nonce": hex(&receipt.leaf.nonce), "identity": hex(&receipt.leaf.identity),
+                    "batch": hex(&receipt.batch.batch), "policy": hex(&receipt.batch.policy),
+                    "threshold_score": receipt.batch.threshold, "time_ms": receipt.batch.time_ms,
+                    "window": receipt.window.sequence, "signed_ms": receipt.window.time_ms,
+                    "key_id": hex(&receipt.window.keys),
                 })
                 .to_string(),
             )?;

@@ -1,0 +1,128 @@
+//! `symbolon log`
+
+use super::output::Output;
+use super::receipts::Receipts;
+use crate::error::{Error, Kind, Result};
+use crate::keyring::{Keyring, hex, parse_id};
+use crate::log::{self, Reader};
+use clap::Subcommand;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Verify the receipt log, or have a receipt from it again.
+///
+/// The log, receipts.redb, holds every decision: batches, and the windows that sign them, each of which
+/// names the hash of the one before it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Verify the whole history: every decision, root and signature, and the chain of the windows.
+    ///
+    /// Exit code 0 if all of it verifies, 1 if something was changed, removed, added or reordered, 2 if the
+    /// file is no log. Batches at the end may be unsigned: the next run signs them. A log whose end was cut
+    /// off verifies; note the last window's hash to tell next time (--contains).
+    Verify {
+        /// The directory with receipts.redb.
+        dir: PathBuf,
+        /// The keyring; by default verify.key in DIR.
+        #[arg(long, value_name = "FILE|DIR")]
+        keys: Option<PathBuf>,
+        /// The revocation list; by default verify.revoked beside the keys, if there is one.
+        #[arg(long, value_name = "FILE")]
+        revoked: Option<PathBuf>,
+        /// Require that the chain has a window of this hash: one that was noted before.
+        #[arg(long, value_name = "HASH")]
+        contains: Option<String>,
+    },
+    /// Write the receipt of a request, as `symbolon verify` reads it.
+    Receipt {
+        /// The directory with receipts.redb.
+        dir: PathBuf,
+        /// The request's id: 32 hexadecimal digits.
+        request: String,
+        /// Where to; takes the place of receipts only.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
+    match &arguments.command {
+        Command::Verify { dir, keys, revoked, contains } => {
+            let noted = contains.as_deref().map(digest).transpose()?;
+            let ring = Keyring::load(keys.as_ref().unwrap_or(dir), revoked.as_deref())?;
+            let log = Reader::open(dir)?;
+            let bar = output.progress("verifying", log.batches() as usize);
+            let report = log::verify(&log, &ring, &|n| bar.inc(n));
+            bar.finish_and_clear();
+            let report = report?;
+            if noted.is_some_and(|noted| !report.chain.contains(&noted)) {
+                let message = "no window has the noted hash: history was rewritten, or cut off";
+                let file = dir.join(log::FILE);
+                return Err(Error::new(Kind::Log, message).in_file(file.to_string_lossy()));
+            }
+            let last = report.chain.last().map(|digest| hex(digest));
+            if output.is_json() {
+                let line = json!({
+                    "valid": true, "batches": report.batches, "decisions": report.decisions,
+                    "windows": report.windows, "unsigned_batches": report.unsigned,
+                    "revoked_windows": report.revoked, "last_window": last,
+                });
+                return output.line(line.to_string());
+            }
+            output.line(format!(
+                "{} decisions in {} batches, {} windows: all verify",
+                report.decisions, report.batches, report.windows
+            ))?;
+            if report.unsigned != 0 {
+                let line = format!("not signed yet: the last {} batches", report.unsigned);
+                output.line(line)?;
+            }
+            if report.revoked != 0 {
+                let what = "under key sets revoked since; later windows vouch for them";
+                output.line(format!("{} windows {what}", report.revoked))?;
+            }
+            match last {
+                Some(last) => output.line(format!("last window: {last}")),
+                None => Ok(()),
+            }
+        }
+        Command::Receipt { dir, request, out } => {
+            let wrong = || {
+                let message = "a request's id is 32 hexadecimal digits";
+                Error::new(Kind::Argument, message).in_field("REQUEST")
+            };
+            let request = parse_id(request).ok_or_else(wrong)?;
+            let mut bytes = Vec::new();
+            Reader::open(dir)?.receipt(&request, &mut bytes)?;
+            let mut file = Receipts::create(out)?;
+            file.write(&bytes)?;
+            file.finish()?;
+            let out = out.display().to_string();
+            if output.is_json() {
+                return output.line(json!({ "request": hex(&request), "file": out }).to_string());
+            }
+            output.line(format!("wrote the receipt to {out}"))
+        }
+    }
+}
+
+/// A window's hash. Errors: `E-ARGUMENT`.
+fn digest(text: &str) -> Result<[u8; 32]> {
+    let halves = text.split_at_checked(32);
+    let parsed = halves.and_then(|(a, b)| Some([parse_id(a)?, parse_id(b)?]));
+    let mut digest = [0; 32];
+    match parsed {
+        Some(halves) => digest.copy_from_slice(halves.as_flattened()),
+        None => {
+            let error = Error::new(Kind::Argument, "a hash is 64 hexadecimal digits");
+            return Err(error.in_field("--contains"));
+        }
+    }
+    Ok(digest)
+}

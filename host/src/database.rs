@@ -1,0 +1,132 @@
+//! redb databases: made whole, opened after a crash, and their failures given a code.
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::Once;
+
+use redb::{Database, DatabaseError, ReadOnlyDatabase};
+
+use crate::error::{Error, Kind, Result};
+use crate::private_file;
+use crate::random::random;
+
+/// How a kind of database is spoken of.
+pub struct Role {
+    /// What it is: "template store".
+    pub name: &'static str,
+    /// The error of one that is damaged.
+    pub format: Kind,
+    /// The error of one that another process has open.
+    pub busy: Kind,
+}
+
+impl Role {
+    /// The error of a file that is none of this role, or damaged.
+    pub fn damaged(&self, path: &Path, what: &str) -> Error {
+        let message = format!("is not a {}, or damaged: {what}", self.name);
+        Error::new(self.format, message).in_file(path.to_string_lossy())
+    }
+
+    /// Whether there is a file at `path`. Errors: the role's, for something else there; `E-IO`.
+    pub fn exists(&self, path: &Path) -> Result<bool> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => Ok(true),
+            Ok(_) => {
+                let error = Error::new(self.format, "is not a regular file");
+                Err(error.in_file(path.to_string_lossy()))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io(path, "look for", &e)),
+        }
+    }
+
+    /// Makes a database that only its owner may read. It appears whole under its name, or not at all;
+    /// and it never takes the place of one that another process has made meanwhile.
+    ///
+    /// Errors: `E-IO`, `E-ENTROPY`, the role's.
+    pub fn create(
+        &self,
+        path: &Path,
+        fill: impl FnOnce(&Database) -> std::result::Result<(), redb::Error>,
+    ) -> Result<()> {
+        let mut new = path.as_os_str().to_owned();
+        new.push(format!(".{:016x}", u64::from_le_bytes(random()?)));
+        let new = Path::new(&new);
+        let made = private_file::create(new, b"")
+            .and_then(|()| self.shield(new, || fill(&Database::create(new)?)))
+            .and_then(|()| match fs::hard_link(new, path) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(Error::io(path, "create", &e))
+                }
+                _ => Ok(()),
+            });
+        // The first error is the one to report; a file left behind holds nothing.
+        let _ = fs::remove_file(new);
+        made?;
+        private_file::sync_dir(private_file::parent(path))
+    }
+
+    /// Opens a database for reading. One that a crash left open is repaired first.
+    ///
+    /// Errors: the role's, `E-IO`.
+    pub fn open_reader(&self, path: &Path) -> Result<ReadOnlyDatabase> {
+        self.shield(path, || match ReadOnlyDatabase::open(path) {
+            Err(DatabaseError::RepairAborted) => {
+                drop(Database::open(path)?);
+                Ok(ReadOnlyDatabase::open(path)?)
+            }
+            reader => Ok(reader?),
+        })
+    }
+
+    /// Runs a database operation and gives its failure a code.
+    ///
+    /// redb does not hold the pages it reads against their checksums. Most nonsense it reports; some
+    /// makes it panic (table names that are not UTF-8, offsets out of range). That is a damaged file,
+    /// not a bug here: the panic is caught, and its message, which would spoil the error of one line,
+    /// is not printed. Everything redb owns during the operation must be dropped within it, since
+    /// dropping may panic too. Not caught: a page number gone wrong can have redb allocate up to 4 GiB
+    /// for the page.
+    pub fn shield<T>(
+        &self,
+        path: &Path,
+        operation: impl FnOnce() -> std::result::Result<T, redb::Error>,
+    ) -> Result<T> {
+        thread_local!(static SHIELDED: Cell<bool> = const { Cell::new(false) });
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let hook = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                if !SHIELDED.get() {
+                    hook(info);
+                }
+            }));
+        });
+        SHIELDED.set(true);
+        let outcome = panic::catch_unwind(AssertUnwindSafe(operation));
+        SHIELDED.set(false);
+        match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(redb::Error::DatabaseAlreadyOpen)) => {
+                let message = format!("another process has the {} open", self.noun());
+                Err(Error::new(self.busy, message).in_file(path.to_string_lossy()))
+            }
+            Ok(Err(redb::Error::Io(e))) if !is_damage(&e) => Err(Error::io(path, "use", &e)),
+            Ok(Err(e)) => Err(self.damaged(path, &e.to_string())),
+            Err(_) => Err(self.damaged(path, "its pages make no sense")),
+        }
+    }
+
+    /// The last word of the name: "store".
+    fn noun(&self) -> &str {
+        self.name.rsplit(' ').next().unwrap_or(self.name)
+    }
+}
+
+/// Whether redb means the content of the file, not access to it.
+fn is_damage(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}

@@ -1,0 +1,543 @@
+//! The receipt log: every batch that was decided and every window that was signed, in order.
+//!
+//! ```text
+//! DIR/receipts.redb    table "batches": number from 0 -> batch statement, its leaves
+//!                      table "windows": sequence from 0 -> window statement, number of its first
+//!                                       batch (8), signatures in the order of receipts
+//!                      table "meta": "header" -> `SYLG`, version 1, deployment (16)
+//!                                    "tail" -> number of batches (8), of windows (8)
+//! ```
+//!
+//! Statements and leaves are encoded as in receipts, integers little-endian. A window signs the batches
+//! that follow those of the window before it, and names that window's hash. So nothing that was signed
+//! can be changed, removed, added or put in another order without breaking a root or the chain:
+//! [`verify`] looks at all of it.
+//!
+//! What the chain does *not* prevent: whoever can write the file can cut off its end. The last windows,
+//! or batches not signed yet, are missing then and nothing in the file shows it. Whoever keeps a
+//! receipt, or noted a window's hash, can tell: [`Report::chain`] has every hash.
+//!
+//! One process writes a log; what it appends is on the disk when [`Log::append`] returns.
+
+use crate::database::Role;
+use crate::error::{Error, Kind, Result};
+use crate::keyring::Keyring;
+use crate::signer::{Attested, SignatureSet, SignedWindow};
+use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use std::path::{Path, PathBuf};
+use symbolon_core::attest::{
+    Batch, BatchTree, Digest, Error as AttestError, Family, Leaf, LeafHasher, MAX_BATCHES, Window,
+    WindowPath, WindowTree,
+};
+
+/// The file's name.
+pub const FILE: &str = "receipts.redb";
+
+const ROLE: Role = Role { name: "receipt log", format: Kind::LogFormat, busy: Kind::LogBusy };
+const BATCHES: TableDefinition<u64, &[u8]> = TableDefinition::new("batches");
+const WINDOWS: TableDefinition<u64, &[u8]> = TableDefinition::new("windows");
+const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
+const HEADER: &[u8] = b"header";
+const TAIL: &[u8] = b"tail";
+const MAGIC: [u8; 4] = *b"SYLG";
+const VERSION: u8 = 1;
+/// Bytes that redb may keep in memory: a log is written at its end.
+const CACHE: usize = 16 << 20;
+
+/// Where a log ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Batches in it.
+    pub batches: u64,
+    /// Windows in it.
+    pub windows: u64,
+    /// Batches that these windows sign: the first so many.
+    pub signed: u64,
+    /// Hash of the last window; zeros if there is none.
+    pub previous: Digest,
+}
+
+/// A log, open to be appended to. Other processes are kept out.
+pub struct Log {
+    path: PathBuf,
+    deployment: [u8; 16],
+    /// Absent only while the value is dropped.
+    database: Option<Database>,
+    tail: Tail,
+}
+
+impl Log {
+    /// Opens the log in `dir`, or creates one for the deployment.
+    ///
+    /// Errors: `E-LOG-FORMAT` if it is damaged, of another version or deployment; `E-LOG-BUSY` while
+    /// another process has it open; `E-IO`, `E-ENTROPY`.
+    pub fn create_or_open(dir: &Path, deployment: [u8; 16]) -> Result<Self> {
+        let path = dir.join(FILE);
+        if !ROLE.exists(&path)? {
+            let header = [&MAGIC[..], &[VERSION], &deployment].concat();
+            ROLE.create(&path, |database| {
+                let transaction = database.begin_write()?;
+                let mut meta = transaction.open_table(META)?;
+                meta.insert(HEADER, header.as_slice())?;
+                meta.insert(TAIL, [0; 16].as_slice())?;
+                drop(meta);
+                transaction.open_table(BATCHES)?;
+                transaction.open_table(WINDOWS)?;
+                Ok(transaction.commit()?)
+            })?;
+        }
+        let database =
+            ROLE.shield(&path, || Ok(Database::builder().set_cache_size(CACHE).open(&path)?))?;
+        let mut log = Self { path, deployment, database: Some(database), tail: Tail::default() };
+        let (found, tail) = tail(&log.path, log.database()?)?;
+        if found != log.deployment {
+            return Err(log.damaged("it is another deployment's"));
+        }
+        log.tail = tail;
+        Ok(log)
+    }
+
+    /// Where it ends.
+    pub fn tail(&self) -> Tail {
+        self.tail
+    }
+
+    /// The deployment whose decisions it holds.
+    pub fn deployment(&self) -> [u8; 16] {
+        self.deployment
+    }
+
+    /// The hashes of the batches that no window signs yet, in order.
+    ///
+    /// Errors: `E-LOG-FORMAT`, `E-IO`.
+    pub fn unsigned(&self) -> Result<Vec<Digest>> {
+        let Tail { signed, batches, .. } = self.tail;
+        let mut hashes = Vec::new();
+        for number in signed..batches {
+            let stored = batch(&self.path, self.database()?, number)?;
+            hashes.push(stored.ok_or_else(|| self.damaged("a batch is missing"))?.batch.hash());
+        }
+        Ok(hashes)
+    }
+
+    /// Appends batches, then windows of batches that were there before, in one transaction. Returns
+    /// when the disk has them.
+    ///
+    /// Errors: `E-LOG-FORMAT`, `E-IO`; nothing is then appended.
+    pub fn append(&mut self, batches: &[&Attested], windows: &[&SignedWindow]) -> Result<()> {
+        let mut tail = self.tail;
+        let database = self.database()?;
+        ROLE.shield(&self.path, || {
+            let transaction = database.begin_write()?;
+            let mut table = transaction.open_table(BATCHES)?;
+            for attested in batches {
+                table.insert(tail.batches, encode_batch(attested).as_slice())?;
+                tail.batches += 1;
+            }
+            drop(table);
+            let mut table = transaction.open_table(WINDOWS)?;
+            for signed in windows {
+                table.insert(tail.windows, encode_window(signed).as_slice())?;
+                tail.windows += 1;
+                tail.signed += u64::from(signed.window.count);
+                tail.previous = signed.window.hash();
+            }
+            drop(table);
+            let counts = [tail.batches.to_le_bytes(), tail.windows.to_le_bytes()];
+            transaction.open_table(META)?.insert(TAIL, counts.as_flattened())?;
+            Ok(transaction.commit()?)
+        })?;
+        self.tail = tail;
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database> {
+        self.database.as_ref().ok_or_else(|| self.damaged("it was closed"))
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        ROLE.damaged(&self.path, what)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // What was appended is on the disk; there is nobody left to tell of a failure to close.
+        let _ = ROLE.shield(&self.path, || {
+            drop(database);
+            Ok(())
+        });
+    }
+}
+
+/// A log, open to be read by any number of processes while none writes.
+pub struct Reader {
+    path: PathBuf,
+    database: ReadOnlyDatabase,
+    ends: Ends,
+}
+
+impl Reader {
+    /// Opens the log in `dir`. Errors: `E-LOG-FORMAT`, `E-LOG-BUSY`, `E-IO`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        if !ROLE.exists(&path)? {
+            let message = format!("no receipt log here: there is no {FILE}");
+            return Err(Error::new(Kind::LogFormat, message).in_file(dir.to_string_lossy()));
+        }
+        let database = ROLE.open_reader(&path)?;
+        let ends = ends(&path, &database)?;
+        Ok(Self { path, database, ends })
+    }
+
+    /// The deployment whose decisions it holds.
+    pub fn deployment(&self) -> [u8; 16] {
+        self.ends.deployment
+    }
+
+    /// How many batches it says it holds.
+    pub fn batches(&self) -> u64 {
+        self.ends.batches
+    }
+
+    /// How many windows it says it holds.
+    pub fn windows(&self) -> u64 {
+        self.ends.windows
+    }
+
+    /// Appends the receipt of a request to `out`: the request's batch is looked for from the newest
+    /// on. Whoever gets it verifies it.
+    ///
+    /// Errors: `E-UNKNOWN-REQUEST` if the log has no such request, or no window signs its batch yet;
+    /// `E-LOG-FORMAT`, `E-IO`.
+    pub fn receipt(&self, request: &[u8; 16], out: &mut Vec<u8>) -> Result<()> {
+        let unknown = |what: &str| {
+            let error = Error::new(Kind::UnknownRequest, what);
+            error.in_file(self.path.to_string_lossy())
+        };
+        let missing = |what: &str| ROLE.damaged(&self.path, what);
+        for number in (0..self.ends.batches).rev() {
+            let Some(found) = batch(&self.path, &self.database, number)? else { continue };
+            let Some(lane) = found.leaves.iter().position(|leaf| leaf.request == *request) else {
+                continue;
+            };
+            let unsigned =
+                || unknown("the request's batch is not signed yet: the next run does it");
+            let signed = self.window_of(number)?.ok_or_else(unsigned)?;
+            let mut hashes = Vec::new();
+            for number in signed.first..signed.first + u64::from(signed.window.count) {
+                let stored = batch(&self.path, &self.database, number)?;
+                hashes.push(stored.ok_or_else(|| missing("a batch is missing"))?.batch.hash());
+            }
+            let mut tree = bytemuck::zeroed_box::<WindowTree>();
+            let index = (number - signed.first) as usize;
+            let mut path = WindowPath::EMPTY;
+            let made = tree.build(&hashes).and_then(|_| tree.path(index, &mut path));
+            made.map_err(|e| missing(&e.to_string()))?;
+            return found.receipts(lane..lane + 1, &signed, index as u16, path, out);
+        }
+        Err(unknown("no request has this id"))
+    }
+
+    /// The window that signs a batch, if one does.
+    fn window_of(&self, batch: u64) -> Result<Option<SignedWindow>> {
+        let (mut low, mut high) = (0, self.ends.windows);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let signed = window(&self.path, &self.database, middle)?
+                .ok_or_else(|| ROLE.damaged(&self.path, "a window is missing"))?;
+            if batch < signed.first {
+                high = middle;
+            } else if batch >= signed.first.saturating_add(u64::from(signed.window.count)) {
+                low = middle + 1;
+            } else {
+                return Ok(Some(signed));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Batches.
+    pub batches: u64,
+    /// Decisions in them.
+    pub decisions: u64,
+    /// Windows.
+    pub windows: u64,
+    /// Batches at the end that no window signs yet.
+    pub unsigned: u64,
+    /// Windows under key sets that were revoked since. Their signatures were checked all the same, and a
+    /// later window under other keys vouches for them.
+    pub revoked: u64,
+    /// The hash of every window, in order.
+    pub chain: Vec<Digest>,
+}
+
+/// Verifies a log from its first batch to its last: leaves against batch roots, batches against window
+/// roots, sequence and chain of the windows, all three signatures of each against the keyring.
+/// `progress` is told of every batch.
+///
+/// Errors: `E-LOG` with the number of the window or of the batch as row and which of both as field;
+/// `E-LOG-FORMAT`, `E-IO`.
+pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Report> {
+    let wrong = |field: &str, number: u64, what: String| {
+        let row = usize::try_from(number).unwrap_or(usize::MAX);
+        let error = Error::new(Kind::Log, what).in_file(log.path.to_string_lossy());
+        Err(error.at_row(row).in_field(field))
+    };
+    let (batches, windows) = counts(&log.path, &log.database)?;
+    let tail = log.ends;
+    let mut report = Report::default();
+    let mut previous = Digest::default();
+    let mut distrusted = None;
+    let mut trees = Trees::new();
+    let mut hashes = Vec::new();
+    for sequence in 0..tail.windows {
+        let signed = match raw_window(&log.path, &log.database, sequence)? {
+            None => return wrong("window", sequence, "it is missing".into()),
+            Some(bytes) => match decode_window(&bytes) {
+                Err(e) => return wrong("window", sequence, format!("it is damaged: {e}")),
+                Ok(signed) => signed,
+            },
+        };
+        let window = &signed.window;
+        let fault = if window.deployment != log.ends.deployment {
+            Some("it is another deployment's")
+        } else if window.sequence != sequence {
+            Some("it stands in another window's place")
+        } else if window.previous != previous {
+            Some("it does not follow the window before it")
+        } else if signed.first != report.batches {
+            Some("it does not begin where the window before it ends")
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            return wrong("window", sequence, fault.into());
+        }
+        hashes.clear();
+        for number in signed.first..signed.first + u64::from(window.count) {
+            match checked_batch(log, &mut trees, number)? {
+                Err(fault) => return wrong("batch", number, fault),
+                Ok(attested) => {
+                    report.decisions += attested.leaves.len() as u64;
+                    hashes.push(attested.batch.hash());
+                }
+            }
+            progress(1);
+        }
+        match trees.window.build(&hashes) {
+            Ok(root) if root == window.root => {}
+            _ => return wrong("window", sequence, "its batches are not those signed".into()),
+        }
+        match ring.verify_window(&signed) {
+            Ok(false) => distrusted = None,
+            Ok(true) => {
+                report.revoked += 1;
+                distrusted = Some(sequence);
+            }
+            Err(reason) => return wrong("window", sequence, reason),
+        }
+        previous = window.hash();
+        report.chain.push(previous);
+        report.windows += 1;
+        report.batches += u64::from(window.count);
+    }
+    if let Some(sequence) = distrusted {
+        let message = "its keys were revoked, and no later window under others vouches for it";
+        return wrong("window", sequence, message.into());
+    }
+    for number in report.batches..tail.batches {
+        match checked_batch(log, &mut trees, number)? {
+            Err(fault) => return wrong("batch", number, fault),
+            Ok(attested) => report.decisions += attested.leaves.len() as u64,
+        }
+        report.unsigned += 1;
+        progress(1);
+    }
+    report.batches += report.unsigned;
+    // What stands in neither place was put there by somebody else.
+    if tail.batches < report.batches {
+        return wrong("batch", tail.batches, "it is signed, and the log says it has none".into());
+    }
+    if windows != report.windows {
+        return wrong("window", report.windows, "the log says that it has no such window".into());
+    }
+    if batches != report.batches {
+        return wrong("batch", report.batches, "the log says that it has no such batch".into());
+    }
+    Ok(report)
+}
+
+/// Trees to build roots with.
+struct Trees {
+    batch: BatchTree,
+    window: Box<WindowTree>,
+}
+
+impl Trees {
+    fn new() -> Self {
+        Self { batch: BatchTree::new(), window: bytemuck::zeroed_box() }
+    }
+}
+
+/// A batch whose leaves lead to its root, or what is wrong with it.
+fn checked_batch(
+    log: &Reader,
+    trees: &mut Trees,
+    number: u64,
+) -> Result<std::result::Result<Attested, String>> {
+    let Some(bytes) = raw_batch(&log.path, &log.database, number)? else {
+        return Ok(Err("it is missing".into()));
+    };
+    let attested = match decode_batch(&bytes) {
+        Err(e) => return Ok(Err(format!("it is damaged: {e}"))),
+        Ok(attested) => attested,
+    };
+    if attested.batch.deployment != log.ends.deployment {
+        return Ok(Err("it is another deployment's".into()));
+    }
+    let hasher = LeafHasher::new();
+    let hashes: Vec<Digest> = attested.leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
+    Ok(match trees.batch.build(&hashes) {
+        Ok(root) if root == attested.batch.root => Ok(attested),
+        _ => Err("its decisions are not those of its root".into()),
+    })
+}
+
+fn encode_batch(attested: &Attested) -> Vec<u8> {
+    let mut out = attested.batch.encode().to_vec();
+    for leaf in &attested.leaves {
+        out.extend_from_slice(&leaf.encode());
+    }
+    out
+}
+
+fn decode_batch(bytes: &[u8]) -> std::result::Result<Attested, AttestError> {
+    let (batch, rest) = bytes.split_first_chunk().ok_or(AttestError::Truncated)?;
+    let batch = Batch::decode(batch)?;
+    let (leaves, rest) = rest.as_chunks::<{ Leaf::SIZE }>();
+    if !rest.is_empty() || leaves.len() != usize::from(batch.count) {
+        return Err(AttestError::LeafCount);
+    }
+    let leaves = leaves.iter().map(Leaf::decode).collect::<std::result::Result<_, _>>()?;
+    Ok(Attested { batch, leaves })
+}
+
+fn encode_window(signed: &SignedWindow) -> Vec<u8> {
+    let mut out = signed.window.encode().to_vec();
+    out.extend_from_slice(&signed.first.to_le_bytes());
+    let SignatureSet { ml_dsa, fn_dsa, slh_dsa } = &*signed.signatures;
+    out.extend_from_slice(ml_dsa);
+    out.extend_from_slice(fn_dsa);
+    out.extend_from_slice(slh_dsa);
+    out
+}
+
+fn decode_window(bytes: &[u8]) -> std::result::Result<SignedWindow, AttestError> {
+    let cut = AttestError::Truncated;
+    let (window, rest) = bytes.split_first_chunk().ok_or(cut)?;
+    let window = Window::decode(window)?;
+    let (first, rest) = rest.split_first_chunk().ok_or(cut)?;
+    let first = u64::from_le_bytes(*first);
+    let (ml_dsa, rest) = rest.split_first_chunk().ok_or(cut)?;
+    let (fn_dsa, rest) = rest.split_first_chunk().ok_or(cut)?;
+    let slh_dsa: &[u8; Family::SlhDsaSha2_128f.signature_size()] =
+        rest.try_into().map_err(|_| AttestError::TrailingBytes)?;
+    // No sum of a batch's number and a window's count may run over.
+    if first > u64::MAX - MAX_BATCHES as u64 {
+        return Err(AttestError::NonCanonical);
+    }
+    let mut signatures = Box::<SignatureSet>::default();
+    signatures.ml_dsa = *ml_dsa;
+    signatures.fn_dsa = *fn_dsa;
+    signatures.slh_dsa = *slh_dsa;
+    Ok(SignedWindow { window, first, signatures })
+}
+
+/// What a log says of itself.
+#[derive(Clone, Copy)]
+struct Ends {
+    deployment: [u8; 16],
+    batches: u64,
+    windows: u64,
+}
+
+fn ends(path: &Path, database: &impl ReadableDatabase) -> Result<Ends> {
+    let (header, counts) = ROLE.shield(path, || {
+        let meta = database.begin_read()?.open_table(META)?;
+        let get = |key: &[u8]| -> std::result::Result<_, redb::Error> {
+            Ok(meta.get(key)?.map(|value| value.value().to_vec()).unwrap_or_default())
+        };
+        Ok((get(HEADER)?, get(TAIL)?))
+    })?;
+    let damaged = |what: &str| ROLE.damaged(path, what);
+    let fields = header.strip_prefix(&MAGIC).and_then(|rest| rest.split_first());
+    let (version, deployment) = fields.ok_or_else(|| damaged("its header makes no sense"))?;
+    if *version != VERSION {
+        let message = format!("the log is of version {version}: this program reads {VERSION}");
+        return Err(Error::new(Kind::LogFormat, message).in_file(path.to_string_lossy()));
+    }
+    let deployment = deployment.try_into().map_err(|_| damaged("its header makes no sense"))?;
+    let ([batches, windows], []) = counts.as_chunks() else {
+        return Err(damaged("its end is not noted"));
+    };
+    let [batches, windows] = [*batches, *windows].map(u64::from_le_bytes);
+    Ok(Ends { deployment, batches, windows })
+}
+
+/// Where to append to a log.
+fn tail(path: &Path, database: &Database) -> Result<([u8; 16], Tail)> {
+    let Ends { deployment, batches, windows } = ends(path, database)?;
+    let damaged = |what: &str| ROLE.damaged(path, what);
+    if counts(path, database)? != (batches, windows) {
+        return Err(damaged("it holds more or fewer records than it says"));
+    }
+    let mut tail = Tail { batches, windows, ..Tail::default() };
+    if let Some(last) = windows.checked_sub(1) {
+        let last = window(path, database, last)?;
+        let last = last.ok_or_else(|| damaged("the last window is missing"))?;
+        tail.signed = last.first + u64::from(last.window.count);
+        tail.previous = last.window.hash();
+    }
+    if tail.signed > tail.batches {
+        return Err(damaged("a window signs more batches than there are"));
+    }
+    Ok((deployment, tail))
+}
+
+/// How many records there are of each.
+fn counts(path: &Path, database: &impl ReadableDatabase) -> Result<(u64, u64)> {
+    ROLE.shield(path, || {
+        let transaction = database.begin_read()?;
+        Ok((transaction.open_table(BATCHES)?.len()?, transaction.open_table(WINDOWS)?.len()?))
+    })
+}
+
+fn raw_batch(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Vec<u8>>> {
+    ROLE.shield(path, || {
+        let table = database.begin_read()?.open_table(BATCHES)?;
+        Ok(table.get(n)?.map(|value| value.value().to_vec()))
+    })
+}
+
+fn raw_window(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Vec<u8>>> {
+    ROLE.shield(path, || {
+        let table = database.begin_read()?.open_table(WINDOWS)?;
+        Ok(table.get(n)?.map(|value| value.value().to_vec()))
+    })
+}
+
+fn batch(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Attested>> {
+    let decoded = raw_batch(path, database, n)?.map(|bytes| decode_batch(&bytes)).transpose();
+    decoded.map_err(|e| ROLE.damaged(path, &format!("batch {n}: {e}")))
+}
+
+fn window(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<SignedWindow>> {
+    let decoded = raw_window(path, database, n)?.map(|bytes| decode_window(&bytes)).transpose();
+    decoded.map_err(|e| ROLE.damaged(path, &format!("window {n}: {e}")))
+}

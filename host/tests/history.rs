@@ -1,0 +1,713 @@
+//! Keys that rotate and are revoked, windows, and the log: what it holds against whoever rewrites it.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{command, symbolon};
+use redb::{Database, ReadableTable, TableDefinition};
+use serde_json::Value;
+use symbolon_core::attest::{Batch, BatchTree, Digest, KeyId, Leaf, Receipt, Validity, Window};
+use symbolon_host::error::{Error, Kind, Result};
+use symbolon_host::keyring::{Keyring, hex};
+use symbolon_host::keys::{self, Deployment, ParameterSet, SigningKeys, SigningSeeds};
+use symbolon_host::log::{self, Log, Reader};
+use symbolon_host::signer::{Attested, Settings, SignWindow, SignatureSet, Signer};
+use tempfile::TempDir;
+
+const DEPLOYMENT: Deployment = Deployment { id: [0xd0; 16], epoch: 1 };
+const BATCHES: TableDefinition<u64, &[u8]> = TableDefinition::new("batches");
+const WINDOWS: TableDefinition<u64, &[u8]> = TableDefinition::new("windows");
+const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
+/// So long that no test waits for it.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// A batch of `count` decisions, all bytes of which are its number's.
+fn attested(number: u8, count: u8) -> Attested {
+    let leaf = |lane: u8| Leaf {
+        request: [number, lane, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        nonce: [lane; 16],
+        identity: [number; 32],
+        accept: lane.is_multiple_of(2),
+        proof: None,
+        template: [lane; 32],
+    };
+    let leaves: Vec<Leaf> = (0..count).map(leaf).collect();
+    let hashes: Vec<Digest> = leaves.iter().map(Leaf::hash).collect();
+    let batch = Batch {
+        deployment: DEPLOYMENT.id,
+        key_epoch: 1,
+        params: 2,
+        mode: 1,
+        dims: 128,
+        threshold: 15_313,
+        policy: [1; 32],
+        verifier: 0,
+        batch: [number; 16],
+        time_ms: 1_800_000_000_000,
+        count,
+        probe: [number; 32],
+        blind: [number; 32],
+        result: [number; 32],
+        root: BatchTree::new().build(&hashes).unwrap(),
+    };
+    Attested { batch, leaves }
+}
+
+/// A directory with a log, keys to sign it and the ring that they verify under.
+struct World {
+    temp: TempDir,
+    keys: Arc<SigningKeys>,
+    ring: Keyring,
+}
+
+impl World {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let keys = SigningSeeds::draw(DEPLOYMENT, Validity::ALWAYS).unwrap().keys().unwrap();
+        let public = keys.public();
+        fs::write(temp.path().join("verify.key"), &public).unwrap();
+        let ring = Keyring::parse(&public, Path::new("ring")).unwrap();
+        Self { temp, keys: Arc::new(keys), ring }
+    }
+
+    fn dir(&self) -> &Path {
+        self.temp.path()
+    }
+
+    fn signer(&self, batches: usize, time: Duration) -> Signer {
+        self.signer_with(self.keys.clone(), batches, time)
+    }
+
+    fn signer_with(&self, keys: Arc<dyn SignWindow>, batches: usize, time: Duration) -> Signer {
+        let log = Log::create_or_open(self.dir(), DEPLOYMENT.id).unwrap();
+        Signer::start(log, keys, Settings { batches, time }).unwrap()
+    }
+
+    /// Another log under the same keys.
+    fn twin(&self) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let ring = Keyring::parse(&self.keys.public(), Path::new("ring")).unwrap();
+        Self { temp, keys: self.keys.clone(), ring }
+    }
+
+    /// A log of 7 batches of 1 to 7 decisions in windows of 3, 3 and 1.
+    fn filled() -> Self {
+        Self::new().fill(0)
+    }
+
+    /// Fills the log so, with other decisions for every `kind`.
+    fn fill(self, kind: u8) -> Self {
+        let world = self;
+        let signer = world.signer(3, NEVER);
+        for number in 0..7 {
+            let mut attested = attested(number, number + 1);
+            attested.batch.result = [kind; 32];
+            signer.submit(attested).unwrap();
+        }
+        let metrics = signer.finish().unwrap();
+        assert_eq!((metrics.windows, metrics.batches, metrics.largest), (3, 7, 3));
+        world
+    }
+
+    fn verify(&self) -> Result<log::Report> {
+        log::verify(&Reader::open(self.dir())?, &self.ring, &|_| {})
+    }
+
+    /// Changes the database behind the log's back.
+    fn tamper(&self, change: impl FnOnce(&redb::WriteTransaction)) {
+        let database = Database::open(self.dir().join(log::FILE)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        change(&transaction);
+        transaction.commit().unwrap();
+    }
+}
+
+fn receipts(ticket: &symbolon_host::signer::Ticket) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ticket.receipts(&mut bytes).unwrap();
+    bytes
+}
+
+/// Each receipt of a file must verify; gives how many, and the window's sequence and size.
+fn check(ring: &Keyring, mut bytes: &[u8]) -> (usize, u64, u16) {
+    let mut found = (0, 0, 0);
+    while !bytes.is_empty() {
+        let (receipt, size) = Receipt::decode(bytes).unwrap();
+        assert_eq!(ring.verify(&receipt).map(|leaf| leaf.request), Ok(receipt.leaf.request));
+        found = (found.0 + 1, receipt.window.sequence, receipt.window.count);
+        bytes = &bytes[size..];
+    }
+    found
+}
+
+// --- windows ---
+
+#[test]
+fn windows_close_by_count() {
+    let world = World::new();
+    let signer = world.signer(3, NEVER);
+    let tickets: Vec<_> = (0..7).map(|n| signer.submit(attested(n, 32)).unwrap()).collect();
+    for (n, ticket) in tickets[..6].iter().enumerate() {
+        ticket.durable().unwrap();
+        assert_eq!(check(&world.ring, &receipts(ticket)), (32, n as u64 / 3, 3));
+    }
+    // The seventh waits for others, until it is told not to.
+    tickets[6].durable().unwrap();
+    assert_eq!(signer.metrics().windows, 2);
+    signer.flush();
+    assert_eq!(check(&world.ring, &receipts(&tickets[6])), (32, 2, 1));
+    let metrics = signer.finish().unwrap();
+    assert_eq!((metrics.windows, metrics.batches, metrics.largest), (3, 7, 3));
+    assert!(metrics.signing_us > 0.0 && metrics.durable_us.mean > 0.0);
+    assert!(metrics.signed_us.max >= metrics.durable_us.mean);
+    assert!(signer.submit(attested(8, 1)).is_err());
+    drop(signer);
+    let report = world.verify().unwrap();
+    assert_eq!((report.decisions, report.windows, report.unsigned), (7 * 32, 3, 0));
+}
+
+#[test]
+fn windows_close_by_time() {
+    let world = World::new();
+    let (time, start) = (Duration::from_millis(300), Instant::now());
+    let signer = world.signer(4096, time);
+    let tickets: Vec<_> = (0..3).map(|n| signer.submit(attested(n, 5)).unwrap()).collect();
+    for ticket in &tickets {
+        assert_eq!(check(&world.ring, &receipts(ticket)), (5, 0, 3));
+    }
+    assert!(start.elapsed() >= time);
+}
+
+#[test]
+fn every_batch_by_itself() {
+    let world = World::new();
+    let signer = world.signer(1, NEVER);
+    let tickets: Vec<_> = (0..4).map(|n| signer.submit(attested(n, 2)).unwrap()).collect();
+    for (n, ticket) in tickets.iter().enumerate() {
+        assert_eq!(check(&world.ring, &receipts(ticket)), (2, n as u64, 1));
+    }
+    assert_eq!(signer.finish().unwrap().windows, 4);
+}
+
+#[test]
+fn many_threads_hand_in() {
+    let world = World::new();
+    let signer = world.signer(16, Duration::from_millis(20));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (signer, ring) = (&signer, &world.ring);
+            scope.spawn(move || {
+                for n in 0..10 {
+                    let ticket = signer.submit(attested(thread * 10 + n, 3)).unwrap();
+                    ticket.durable().unwrap();
+                    assert_eq!(check(ring, &receipts(&ticket)).0, 3);
+                }
+            });
+        }
+    });
+    signer.finish().unwrap();
+    let report = world.verify().unwrap();
+    assert_eq!((report.batches, report.decisions, report.unsigned), (40, 120, 0));
+}
+
+/// Signs as `keys` do, but for a window whose number is `fails`; counts.
+struct Faulty {
+    keys: Arc<SigningKeys>,
+    fails: u64,
+    panics: bool,
+    tried: AtomicUsize,
+}
+
+impl SignWindow for Faulty {
+    fn id(&self) -> KeyId {
+        self.keys.id()
+    }
+
+    fn deployment(&self) -> [u8; 16] {
+        self.keys.deployment()
+    }
+
+    fn sign(&self, window: &Window, out: &mut SignatureSet) -> Result<f64> {
+        self.tried.fetch_add(1, Ordering::Relaxed);
+        assert!(!self.panics || window.sequence != self.fails, "on purpose");
+        if window.sequence == self.fails {
+            return Err(Error::new(Kind::Signing, "on purpose"));
+        }
+        self.keys.sign(window, out)
+    }
+}
+
+/// A key that fails, or a thread that dies, is told to everybody who waits and who comes after; what was
+/// durable is signed by the next.
+#[test]
+fn failing_keys_fail_everybody() {
+    for panics in [false, true] {
+        let world = World::new();
+        let faulty =
+            Faulty { keys: world.keys.clone(), fails: 1, panics, tried: AtomicUsize::new(0) };
+        let faulty = Arc::new(faulty);
+        let signer = world.signer_with(faulty.clone(), 2, NEVER);
+        let tickets: Vec<_> = (0..2).map(|n| signer.submit(attested(n, 2)).unwrap()).collect();
+        assert_eq!(check(&world.ring, &receipts(&tickets[0])), (2, 0, 2));
+        let late: Vec<_> = (2..4).map(|n| signer.submit(attested(n, 2)).unwrap()).collect();
+        for ticket in &late {
+            let error = ticket.receipts(&mut Vec::new()).unwrap_err();
+            assert_eq!(error.kind(), Kind::Signing);
+        }
+        assert_eq!(receipts(&tickets[1]).len(), receipts(&tickets[0]).len());
+        assert_eq!(signer.submit(attested(9, 2)).err().unwrap().kind(), Kind::Signing);
+        assert_eq!(signer.finish().unwrap_err().kind(), Kind::Signing);
+        assert_eq!(faulty.tried.load(Ordering::Relaxed), 2);
+        drop(signer);
+        assert_eq!(world.verify().unwrap().unsigned, 2);
+        let next = world.signer(64, NEVER);
+        next.finish().unwrap();
+        drop(next);
+        let report = world.verify().unwrap();
+        assert_eq!((report.batches, report.windows, report.unsigned), (4, 2, 0));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let world = World::new();
+    let signer = world.signer(64, NEVER);
+    let mut foreign = attested(1, 3);
+    foreign.batch.deployment = [1; 16];
+    let mut short = attested(1, 3);
+    short.leaves.pop();
+    for bad in [foreign, short] {
+        assert_eq!(signer.submit(bad).err().unwrap().kind(), Kind::Argument);
+    }
+    // Another process, or this one again.
+    let again = Log::create_or_open(world.dir(), DEPLOYMENT.id).err().unwrap();
+    assert_eq!(again.kind(), Kind::LogBusy);
+    assert_eq!(Reader::open(world.dir()).err().unwrap().kind(), Kind::LogBusy);
+    drop(signer);
+    let foreign = Log::create_or_open(world.dir(), [1; 16]).err().unwrap();
+    assert_eq!(foreign.kind(), Kind::LogFormat);
+    for batches in [0, 4097] {
+        let log = Log::create_or_open(world.dir(), DEPLOYMENT.id).unwrap();
+        let settings = Settings { batches, time: NEVER };
+        let error = Signer::start(log, world.keys.clone(), settings).err().unwrap();
+        assert_eq!(error.kind(), Kind::Argument);
+    }
+    // Keys whose time is over do not sign.
+    let validity = Validity { not_before_ms: 1, not_after_ms: 2, revoked: false };
+    let old = SigningSeeds::draw(DEPLOYMENT, validity).unwrap().keys().unwrap();
+    let signer = world.signer_with(Arc::new(old), 1, NEVER);
+    let ticket = signer.submit(attested(0, 1)).unwrap();
+    let error = ticket.receipts(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), Kind::KeyValidity);
+}
+
+/// Between durable and signed: the answer has left, the signature is made by the next run.
+#[test]
+fn a_crash_leaves_nothing_unsigned_for_ever() {
+    let world = World::new();
+    let signer = world.signer(3, NEVER);
+    let tickets: Vec<_> = (0..5).map(|n| signer.submit(attested(n, 4)).unwrap()).collect();
+    assert_eq!(check(&world.ring, &receipts(&tickets[2])), (4, 0, 3));
+    tickets[4].durable().unwrap();
+    drop(signer);
+    let error = tickets[4].receipts(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Signing);
+    let report = world.verify().unwrap();
+    assert_eq!((report.batches, report.windows, report.unsigned), (5, 1, 2));
+    let request = attested(4, 4).leaves[1].request;
+    let mut bytes = Vec::new();
+    let reader = Reader::open(world.dir()).unwrap();
+    let error = reader.receipt(&request, &mut bytes).unwrap_err();
+    assert_eq!(error.kind(), Kind::UnknownRequest);
+    drop(reader);
+
+    let signer = world.signer(64, NEVER);
+    let ticket = signer.submit(attested(5, 4)).unwrap();
+    signer.flush();
+    assert_eq!(check(&world.ring, &receipts(&ticket)).0, 4);
+    signer.finish().unwrap();
+    drop(signer);
+    let report = world.verify().unwrap();
+    assert_eq!((report.batches, report.decisions, report.unsigned), (6, 24, 0));
+    Reader::open(world.dir()).unwrap().receipt(&request, &mut bytes).unwrap();
+    assert_eq!(check(&world.ring, &bytes).0, 1);
+    assert_eq!(Receipt::decode_exact(&bytes).unwrap().leaf, attested(4, 4).leaves[1]);
+}
+
+/// What the disk holds the moment that an answer may leave, as a machine that stops then finds it.
+#[test]
+fn answers_are_on_the_disk() {
+    let world = World::new();
+    let signer = world.signer(2, NEVER);
+    for number in 0..5 {
+        let ticket = signer.submit(attested(number, 3)).unwrap();
+        ticket.durable().unwrap();
+        let crashed = world.twin();
+        fs::copy(world.dir().join(log::FILE), crashed.dir().join(log::FILE)).unwrap();
+        let next = crashed.signer(64, NEVER);
+        next.finish().unwrap();
+        drop(next);
+        let report = crashed.verify().unwrap();
+        assert_eq!((report.batches, report.unsigned), (u64::from(number) + 1, 0));
+        let leaf = attested(number, 3).leaves[2];
+        let mut bytes = Vec::new();
+        Reader::open(crashed.dir()).unwrap().receipt(&leaf.request, &mut bytes).unwrap();
+        assert_eq!(check(&world.ring, &bytes).0, 1);
+    }
+}
+
+// --- history ---
+
+#[test]
+fn the_log_gives_every_receipt_again() {
+    let world = World::filled();
+    let reader = Reader::open(world.dir()).unwrap();
+    for number in 0..7 {
+        for leaf in attested(number, number + 1).leaves {
+            let mut bytes = Vec::new();
+            reader.receipt(&leaf.request, &mut bytes).unwrap();
+            assert_eq!(Receipt::decode_exact(&bytes).unwrap().leaf, leaf);
+            let size = if number < 6 { 3 } else { 1 };
+            assert_eq!(check(&world.ring, &bytes), (1, u64::from(number) / 3, size));
+        }
+    }
+    let error = reader.receipt(&[0xee; 16], &mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), Kind::UnknownRequest);
+}
+
+type Change = Box<dyn Fn(&redb::WriteTransaction)>;
+
+/// Changes a record's bytes.
+fn edit(table: TableDefinition<'static, u64, &'static [u8]>, n: u64, at: usize) -> Change {
+    Box::new(move |transaction| {
+        let mut table = transaction.open_table(table).unwrap();
+        let mut bytes = table.get(n).unwrap().unwrap().value().to_vec();
+        bytes[at] ^= 1;
+        table.insert(n, bytes.as_slice()).unwrap();
+    })
+}
+
+fn remove(table: TableDefinition<'static, u64, &'static [u8]>, n: u64) -> Change {
+    Box::new(move |transaction| {
+        transaction.open_table(table).unwrap().remove(n).unwrap().unwrap();
+    })
+}
+
+fn swap(table: TableDefinition<'static, u64, &'static [u8]>, a: u64, b: u64) -> Change {
+    Box::new(move |transaction| {
+        let mut table = transaction.open_table(table).unwrap();
+        let [x, y] = [a, b].map(|n| table.get(n).unwrap().unwrap().value().to_vec());
+        table.insert(a, y.as_slice()).unwrap();
+        table.insert(b, x.as_slice()).unwrap();
+    })
+}
+
+fn copy(table: TableDefinition<'static, u64, &'static [u8]>, from: u64, to: u64) -> Change {
+    Box::new(move |transaction| {
+        let mut table = transaction.open_table(table).unwrap();
+        let bytes = table.get(from).unwrap().unwrap().value().to_vec();
+        table.insert(to, bytes.as_slice()).unwrap();
+    })
+}
+
+/// What the log says of its end.
+fn says(batches: u64, windows: u64) -> Change {
+    Box::new(move |transaction| {
+        let mut table = transaction.open_table(META).unwrap();
+        let counts = [batches.to_le_bytes(), windows.to_le_bytes()];
+        table.insert(&b"tail"[..], counts.as_flattened()).unwrap();
+    })
+}
+
+#[test]
+fn rewritten_history_is_found() {
+    let leaf = Batch::SIZE;
+    let signature = Window::SIZE + 8;
+    let cases: Vec<(&str, Vec<Change>, &str, usize)> = vec![
+        ("a leaf's bit", vec![edit(BATCHES, 1, leaf + 64)], "batch", 1),
+        ("a leaf's identity", vec![edit(BATCHES, 4, leaf + 40)], "batch", 4),
+        ("the last batch's leaf", vec![edit(BATCHES, 6, leaf + 3 * Leaf::SIZE)], "batch", 6),
+        ("a batch's threshold", vec![edit(BATCHES, 2, 25)], "window", 0),
+        ("a batch's deployment", vec![edit(BATCHES, 2, 3)], "batch", 2),
+        ("a batch's version", vec![edit(BATCHES, 2, 0)], "batch", 2),
+        ("no batch 0", vec![remove(BATCHES, 0)], "batch", 0),
+        ("no batch 3", vec![remove(BATCHES, 3)], "batch", 3),
+        ("no batch 6", vec![remove(BATCHES, 6)], "batch", 6),
+        ("no window 0", vec![remove(WINDOWS, 0)], "window", 0),
+        ("no window 1", vec![remove(WINDOWS, 1)], "window", 1),
+        ("no window 2", vec![remove(WINDOWS, 2)], "window", 2),
+        ("batches swapped", vec![swap(BATCHES, 0, 1)], "window", 0),
+        ("batches of two windows swapped", vec![swap(BATCHES, 2, 3)], "window", 0),
+        ("windows swapped", vec![swap(WINDOWS, 0, 1)], "window", 0),
+        ("the last windows swapped", vec![swap(WINDOWS, 1, 2)], "window", 1),
+        ("a window twice", vec![copy(WINDOWS, 0, 1)], "window", 1),
+        ("a batch twice", vec![copy(BATCHES, 0, 1)], "window", 0),
+        ("a window's sequence", vec![edit(WINDOWS, 1, 33)], "window", 1),
+        ("a window's time", vec![edit(WINDOWS, 1, 41)], "window", 1),
+        ("a window's previous", vec![edit(WINDOWS, 1, 60)], "window", 1),
+        ("a window's root", vec![edit(WINDOWS, 2, 100)], "window", 2),
+        ("a window's first batch", vec![edit(WINDOWS, 2, Window::SIZE)], "window", 2),
+        ("ML-DSA", vec![edit(WINDOWS, 0, signature + 5)], "window", 0),
+        ("FN-DSA", vec![edit(WINDOWS, 1, signature + 3309 + 100)], "window", 1),
+        ("SLH-DSA", vec![edit(WINDOWS, 2, signature + 3309 + 666 + 9000)], "window", 2),
+        ("a batch more", vec![copy(BATCHES, 6, 7)], "batch", 7),
+        ("a window more", vec![copy(WINDOWS, 2, 3)], "window", 3),
+        ("a window more, and said so", vec![copy(WINDOWS, 2, 3), says(7, 4)], "window", 3),
+        ("fewer said", vec![says(6, 3)], "batch", 6),
+        ("fewer windows said", vec![says(7, 2)], "window", 2),
+    ];
+    let world = World::filled();
+    let path = world.dir().join(log::FILE);
+    let good = fs::read(&path).unwrap();
+    assert_eq!(world.verify().unwrap().chain.len(), 3);
+    for (what, changes, field, row) in cases {
+        fs::write(&path, &good).unwrap();
+        for change in changes {
+            world.tamper(|transaction| change(transaction));
+        }
+        let error = world.verify().map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Log, "{what}: {error}");
+        assert_eq!((error.field(), error.row()), (Some(field), Some(row)), "{what}: {error}");
+    }
+    // A window with all its batches from another history under the same keys: everything fits and is
+    // signed, but for the chain.
+    fs::write(&path, &good).unwrap();
+    let twin = world.twin().fill(1);
+    let database = Database::open(twin.dir().join(log::FILE)).unwrap();
+    let other = redb::ReadableDatabase::begin_read(&database).unwrap();
+    world.tamper(|transaction| {
+        for (table, records) in [(BATCHES, 3..6), (WINDOWS, 1..2)] {
+            let from = other.open_table(table).unwrap();
+            let mut to = transaction.open_table(table).unwrap();
+            for n in records {
+                let bytes = from.get(n).unwrap().unwrap().value().to_vec();
+                to.insert(n, bytes.as_slice()).unwrap();
+            }
+        }
+    });
+    let error = world.verify().map(|_| ()).unwrap_err();
+    assert_eq!((error.field(), error.row()), (Some("window"), Some(1)), "{error}");
+    assert!(error.message().contains("does not follow"), "{error}");
+    // An end that was cut off with care shows only against what was noted.
+    fs::write(&path, &good).unwrap();
+    let noted = world.verify().unwrap().chain[2];
+    for change in [remove(WINDOWS, 2), remove(BATCHES, 6), says(6, 2)] {
+        world.tamper(|transaction| change(transaction));
+    }
+    let report = world.verify().unwrap();
+    assert_eq!((report.batches, report.windows), (6, 2));
+    let run = |hash: Digest| {
+        let dir = world.dir().to_str().unwrap();
+        symbolon(["log", "verify", dir, "--contains", &hex(&hash)])
+    };
+    run(report.chain[1]).ok();
+    let run = run(noted);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.starts_with("symbolon: E-LOG: "), "{run:?}");
+}
+
+#[test]
+fn damaged_logs() {
+    let world = World::filled();
+    let path = world.dir().join(log::FILE);
+    let good = fs::read(&path).unwrap();
+    for length in [0, 1, 64, 511, 4096, good.len() / 2] {
+        fs::write(&path, &good[..length]).unwrap();
+        assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat, "{length} bytes");
+        let error = Log::create_or_open(world.dir(), DEPLOYMENT.id).err().unwrap();
+        assert_eq!(error.kind(), Kind::LogFormat, "{length} bytes");
+    }
+    fs::write(&path, good.iter().map(|byte| byte.wrapping_mul(91)).collect::<Vec<_>>()).unwrap();
+    assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat);
+    // Whoever writes does not go on where records are missing.
+    for change in [remove(BATCHES, 3), remove(WINDOWS, 2), says(8, 3), says(6, 3)] {
+        fs::write(&path, &good).unwrap();
+        world.tamper(|transaction| change(transaction));
+        let error = Log::create_or_open(world.dir(), DEPLOYMENT.id).err().unwrap();
+        assert_eq!(error.kind(), Kind::LogFormat);
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat);
+    fs::create_dir(&path).unwrap();
+    assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat);
+}
+
+// --- keys ---
+
+/// A directory with keys, and the commands run in it.
+struct Keys {
+    temp: TempDir,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        keys::create(&temp.path().join("keys"), ParameterSet::Q54, 10).unwrap();
+        Self { temp }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> common::Run {
+        command(arguments).current_dir(self.temp.path()).output().unwrap().into()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        self.run(&[arguments, &["--json"]].concat()).ok_json()
+    }
+
+    /// Ids and states, in order.
+    fn list(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let lines = self.json(&["keys", "list", "keys"]);
+        lines.iter().map(|line| (text(&line["key_id"]), text(&line["state"]))).collect()
+    }
+
+    #[track_caller]
+    fn fails(&self, arguments: &[&str], code: &str) {
+        let run = self.run(arguments);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.starts_with(&format!("symbolon: {code}: ")), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1);
+    }
+
+    /// The key set that signs at a time, in days from this moment.
+    fn signs(&self, day: u64) -> Result<String> {
+        let dir = self.path("keys");
+        let deployment = keys::CustodianSeeds::load(&dir)?.deployment;
+        let now = symbolon_platform::clock::unix_ms() + day * 24 * 60 * 60 * 1000;
+        SigningKeys::load(&dir, deployment, now).map(|keys| hex(&keys.id()))
+    }
+}
+
+#[test]
+fn keys_rotate_and_are_revoked() {
+    let keys = Keys::new();
+    let (first, state) = keys.list().remove(0);
+    assert_eq!(state, "active");
+    let verify = fs::read(keys.path("keys/verify.key")).unwrap();
+
+    // In five days another, until day 25.
+    let rotate = ["keys", "rotate", "keys", "--starts-in-days", "5", "--valid-days", "20"];
+    let second = keys.json(&rotate)[0]["key_id"].as_str().unwrap().to_owned();
+    let state = |states: [&str; 2]| {
+        let [a, b] = states.map(str::to_owned);
+        vec![(first.clone(), a), (second.clone(), b)]
+    };
+    assert_eq!(keys.list(), state(["active", "future"]));
+    assert!(fs::read(keys.path("keys/verify.key")).unwrap().starts_with(&verify));
+    assert_eq!(keys.signs(0).unwrap(), first);
+    assert_eq!(keys.signs(4).unwrap(), first);
+    for day in [6, 9, 11, 24] {
+        assert_eq!(keys.signs(day).unwrap(), second, "day {day}");
+    }
+    assert_eq!(keys.signs(26).unwrap_err().kind(), Kind::KeyValidity);
+    #[cfg(unix)]
+    for id in [&first, &second] {
+        use std::os::unix::fs::PermissionsExt;
+        let file = keys.path("keys").join(format!("signing-{id}.key"));
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    // Exported: public, all or one, never over something.
+    keys.json(&["keys", "export", "keys", "--out", "all"]);
+    assert_eq!(
+        fs::read(keys.path("all")).unwrap(),
+        fs::read(keys.path("keys/verify.key")).unwrap()
+    );
+    keys.json(&["keys", "export", "keys", "--out", "one", "--id", &first]);
+    assert_eq!(fs::read(keys.path("one")).unwrap(), verify);
+    keys.fails(&["keys", "export", "keys", "--out", "one"], "E-IO");
+    assert_eq!(fs::read(keys.path("one")).unwrap(), verify);
+
+    // The second is stolen.
+    assert_eq!(keys.json(&["keys", "revoke", "keys", &second])[0]["new"], true);
+    assert_eq!(keys.json(&["keys", "revoke", "keys", &second])[0]["new"], false);
+    assert_eq!(keys.list(), state(["active", "revoked"]));
+    assert_eq!(keys.signs(6).unwrap(), first);
+    assert_eq!(keys.signs(11).unwrap_err().kind(), Kind::KeyValidity);
+    let unknown = "0".repeat(32);
+    keys.fails(&["keys", "revoke", "keys", &unknown], "E-UNKNOWN-KEY");
+    keys.fails(&["keys", "revoke", "keys", "zz"], "E-ARGUMENT");
+    keys.fails(&["keys", "export", "keys", "--out", "none", "--id", &unknown], "E-UNKNOWN-KEY");
+    keys.fails(&["keys", "rotate", "nowhere"], "E-KEY-FILE");
+    keys.fails(&["keys", "list", "nowhere"], "E-KEY-FILE");
+    fs::write(keys.path("keys/verify.revoked"), "what?\n").unwrap();
+    keys.fails(&["keys", "list", "keys"], "E-KEY-FILE");
+    fs::remove_file(keys.path("keys/verify.revoked")).unwrap();
+
+    // Seeds that are not the key set's they are named after.
+    let signing = |id: &str| keys.path("keys").join(format!("signing-{id}.key"));
+    fs::copy(signing(&second), signing(&first)).unwrap();
+    assert_eq!(keys.signs(0).unwrap_err().kind(), Kind::KeyFile);
+    fs::remove_file(signing(&first)).unwrap();
+    assert_eq!(keys.signs(0).unwrap_err().kind(), Kind::KeyFile);
+}
+
+/// The whole way, by the command line: receipts and log under a key set, its successor, its revocation.
+#[test]
+fn receipts_through_rotation_and_revocation() {
+    let keys = Keys::new();
+    let rows: String = (0..40)
+        .map(|row| {
+            let value = |i: usize| ((row * 31 + i * 17) % 101) as f64 - 50.0;
+            (0..16).map(|i| value(i).to_string()).collect::<Vec<_>>().join(",") + "\n"
+        })
+        .collect();
+    fs::write(keys.path("rows.csv"), rows).unwrap();
+    let ids: String = (0..40).map(|i| format!("p{i}\n")).collect();
+    fs::write(keys.path("ids"), ids).unwrap();
+    let files = ["--embeddings", "rows.csv", "--ids", "ids", "--store", "keys"];
+    keys.json(&[&["enrol"][..], &files].concat());
+    let auth = |out: &str, more: &[&str]| {
+        let lines = keys.json(&[&["auth", "--receipt", out][..], &files, more].concat());
+        assert_eq!(lines.len(), 41);
+        lines[0]["request"].as_str().unwrap().to_owned()
+    };
+    let verify = |file: &str| {
+        let run = keys.run(&["verify", file, "--keys", "keys", "--json"]);
+        (run.code, run.stdout.lines().filter(|line| line.contains("\"valid\":true")).count())
+    };
+    let log = || keys.json(&["log", "verify", "keys"]).remove(0);
+
+    let request = auth("old", &["--window-batches", "1"]);
+    assert_eq!(verify("old"), (Some(0), 40));
+    assert_eq!((&log()["windows"], &log()["decisions"]), (&2.into(), &40.into()));
+    keys.json(&["keys", "rotate", "keys"]);
+    auth("new", &["--window-ms", "60000"]);
+    assert_eq!((verify("old"), verify("new")), ((Some(0), 40), (Some(0), 40)));
+    assert_eq!((&log()["windows"], &log()["revoked_windows"]), (&3.into(), &0.into()));
+
+    // A receipt again, byte for byte.
+    keys.json(&["log", "receipt", "keys", &request, "--out", "again"]);
+    let again = fs::read(keys.path("again")).unwrap();
+    assert!(fs::read(keys.path("old")).unwrap().starts_with(&again));
+    keys.fails(&["log", "receipt", "keys", &"0".repeat(32), "--out", "x"], "E-UNKNOWN-REQUEST");
+    keys.fails(&["log", "receipt", "keys", "0", "--out", "x"], "E-ARGUMENT");
+    keys.fails(&["log", "receipt", "keys", &request, "--out", "ids"], "E-ARGUMENT");
+
+    // The old keys were stolen: their receipts count no more, the log does.
+    let list = keys.list();
+    keys.json(&["keys", "revoke", "keys", &list[0].0]);
+    assert_eq!((verify("old"), verify("new")), ((Some(1), 0), (Some(0), 40)));
+    assert_eq!((&log()["windows"], &log()["revoked_windows"]), (&3.into(), &2.into()));
+    // With the new ones gone as well nobody vouches, and nobody signs.
+    keys.json(&["keys", "revoke", "keys", &list[1].0]);
+    let run = keys.run(&["log", "verify", "keys"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("E-LOG: ") && run.stderr.contains("revoked"), "{run:?}");
+    keys.fails(&[&["auth"][..], &files].concat(), "E-KEY-VALIDITY");
+    // A relying party may have a list of its own.
+    fs::write(keys.path("none"), "# nothing\n").unwrap();
+    let run = keys.run(&["verify", "old", "--keys", "keys", "--revoked", "none"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let run = keys.run(&["log", "verify", "keys", "--revoked", "none"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+}
