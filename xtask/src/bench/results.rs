@@ -11,11 +11,12 @@ use serde_json::Value;
 use super::instructions::Count;
 use super::machine::Machine;
 
-/// Our instruction sets, in the order of the tables; whoever else did something is a peer.
-pub const ISAS: [&str; 4] = ["scalar", "neon", "avx2", "avx512"];
+/// Our instruction sets, in the order of the tables, and `any`, where libraries choose by themselves;
+/// whoever else did something is a peer.
+pub const ISAS: [&str; 5] = ["scalar", "neon", "avx2", "avx512", "any"];
 
 /// The order of the tables; names that are not here follow, sorted.
-const ORDER: [&str; 44] = [
+const ORDER: [&str; 56] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -52,6 +53,18 @@ const ORDER: [&str; 44] = [
     "bfv/multiply/Q135",
     "bfv/product/Q135",
     "bfv/relinearise/Q135",
+    "attest/tree",
+    "attest/batch-window64",
+    "attest/batch-window512",
+    "attest/person-window64",
+    "attest/person-window512",
+    "attest/verify",
+    "attest/sign/ml-dsa-65",
+    "attest/sign/fn-dsa-512",
+    "attest/sign/slh-dsa-sha2-128f",
+    "attest/verify/ml-dsa-65",
+    "attest/verify/fn-dsa-512",
+    "attest/verify/slh-dsa-sha2-128f",
     "stage/encode",
     "stage/encrypt",
     "stage/zero",

@@ -103,7 +103,7 @@ pub fn terminal(run: &Run, others: &Others) -> String {
 }
 
 /// What the README shows.
-const README: [&str; 14] = [
+const README: [&str; 18] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -118,6 +118,10 @@ const README: [&str; 14] = [
     "bfv/keyset",
     "batch/sealed-probe",
     "batch/sealed-probe-pooled",
+    "attest/tree",
+    "attest/batch-window64",
+    "attest/batch-window512",
+    "attest/verify",
 ];
 
 /// The README's table, with where it comes from: of a peer in several forms, the fastest.
