@@ -235,7 +235,7 @@ fn stream<'a, M: Verify, F: Verify, S: Verify>(
     let mut buffer = Box::new([0x5a; size_of::<StreamBuffer>()]);
     let mut verifier = StreamVerifier::new(keys, &mut buffer);
     let pushed = pieces.into_iter().try_for_each(|piece| verifier.push(piece));
-    let verdict = verifier.finish();
+    let verdict = verifier.finish().map(|proven| proven.leaf);
     if let Err(error) = pushed {
         assert_eq!(verdict, Err(error), "an error is forgotten");
     }
@@ -722,7 +722,8 @@ fn receipts_of_every_shape_verify_whole_and_in_a_stream() {
                 assert_eq!(receipt, signed.receipt(batch, index));
                 assert_eq!(verifier.push_some(rest), Ok(used));
                 assert_eq!(verifier.push_some(&rest[used..]), Ok(0));
-                assert_eq!(verifier.finish(), Ok(receipt.leaf));
+                let Receipt { leaf, batch, window, .. } = receipt;
+                assert_eq!(verifier.finish(), Ok(Proven { leaf, batch, window }));
                 rest = &rest[used..];
             }
         }
@@ -1182,7 +1183,7 @@ fn streams_take_single_bytes() {
 fn streams_need_little_memory() {
     let memory =
         size_of::<StreamVerifier<'_, StandIn<ML_DSA>, StandIn<FN_DSA>, StandIn<SLH_DSA>>>();
-    assert!(memory <= 512, "{memory}");
+    assert!(memory <= 768, "{memory}");
     assert_eq!(size_of::<StreamBuffer>(), 17089);
 }
 

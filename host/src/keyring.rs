@@ -343,7 +343,12 @@ pub fn files(dir: &Path) -> [PathBuf; 2] {
 
 /// Whether there is a file. Errors: `E-IO`.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().map_err(|e| Error::io(path, "look for", &e))
+    // A link that leads nowhere is there: to read it says what is wrong.
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io(path, "look for", &e)),
+    }
 }
 
 pub(crate) fn key_error(path: &Path, message: &str) -> Error {

@@ -14,8 +14,9 @@
 //! SLH-DSA-SHA2-128f.
 //!
 //! Rotation makes a new key set and leaves the old one as it is: it verifies until its end, and signs
-//! no more as soon as a newer one may. Secrets are never overwritten; `verify.key` and the revocation
-//! list only grow, and are replaced whole.
+//! no more as soon as a newer one may; a running process keeps the set that it began with. Secrets are
+//! never overwritten; `verify.key` and the revocation list only grow, and are replaced whole (comments
+//! in the list are not kept).
 
 use crate::error::{Error, Kind, Result};
 use crate::families::SigningKey as MlDsa;
@@ -24,6 +25,7 @@ use crate::keyring::{
     self, Entry, Keyring, PublicKeys, REVOKED, VERIFY, exists, hex, key_error, load_revoked,
     read_public,
 };
+use crate::log::SealKey;
 use crate::private_file;
 use crate::random::{fill_random, random};
 use crate::signer::{SignWindow, SignatureSet};
@@ -33,7 +35,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use symbolon_core::attest::{Family, KeyId, SEED_SIZE, Sign, Validity, Window, fndsa, slhdsa};
+use symbolon_core::attest::{
+    Domain, Family, KeyId, SEED_SIZE, Sign, Validity, Window, fndsa, hash, slhdsa,
+};
 use symbolon_core::bfv::{PublicKey, Q54, Q81, SecretKey, generate, params};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
@@ -50,6 +54,7 @@ const SIGNING_VERSION: u8 = 1;
 const FAMILIES: u8 = Family::ALL.len() as u8;
 const CUSTODIAN_SIZE: usize = Deployment::HEADER + 32;
 const SIGNING_SIZE: usize = Deployment::HEADER + 2 * 8 + 3 * SEED_SIZE;
+const SEAL_KEY: Domain = Domain::new("symbolon/log-seal-key/v1");
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The parameter set a deployment runs with.
@@ -159,6 +164,11 @@ impl CustodianSeeds {
         let set = ParameterSet::from_id(id)
             .ok_or_else(|| key_error(path, &format!("parameter set {id} is not known")))?;
         Ok(Self { set, deployment, bfv: Zeroizing::new(*bfv) })
+    }
+
+    /// What seals the end of the deployment's receipt log.
+    pub fn seal_key(&self) -> SealKey {
+        Zeroizing::new(hash(SEAL_KEY, &[&*self.bfv]))
     }
 
     /// A fresh seed. Errors: `E-ENTROPY`.

@@ -6,6 +6,7 @@
 //!                                       batch (8), signatures in the order of receipts
 //!                      table "meta": "header" -> `SYLG`, version 1, deployment (16)
 //!                                    "tail" -> number of batches (8), of windows (8)
+//!                                    "seal" -> 32 bytes: see below
 //! ```
 //!
 //! Statements and leaves are encoded as in receipts, integers little-endian. A window signs the batches
@@ -13,9 +14,14 @@
 //! can be changed, removed, added or put in another order without breaking a root or the chain:
 //! [`verify`] looks at all of it.
 //!
-//! What the chain does *not* prevent: whoever can write the file can cut off its end. The last windows,
-//! or batches not signed yet, are missing then and nothing in the file shows it. Whoever keeps a
-//! receipt, or noted a window's hash, can tell: [`Report::chain`] has every hash.
+//! No signature covers the batches at the end yet, and the next run signs what it finds there. So the
+//! end is sealed with each commit, under a key that the custodian alone derives ([`SealKey`]): a
+//! commitment to both numbers, the last window's hash, and the hashes of the batches that no window
+//! signs. Nobody appends to an end whose seal is broken, and nothing of it is signed.
+//!
+//! What neither prevents: whoever can write the file can cut off its end for readers, or put back an older
+//! copy of all of it, seal included. Whoever keeps a receipt, or noted a window's hash, can tell:
+//! [`Report::chain`] has every hash.
 //!
 //! One process writes a log; what it appends is on the disk when [`Log::append`] returns.
 
@@ -24,11 +30,13 @@ use crate::error::{Error, Kind, Result};
 use crate::keyring::Keyring;
 use crate::signer::{Attested, SignatureSet, SignedWindow};
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use symbolon_core::attest::{
-    Batch, BatchTree, Digest, Error as AttestError, Family, Leaf, LeafHasher, MAX_BATCHES, Window,
-    WindowPath, WindowTree,
+    Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, LeafHasher, MAX_BATCHES,
+    Window, WindowPath, WindowTree, commit,
 };
+use zeroize::Zeroizing;
 
 /// The file's name.
 pub const FILE: &str = "receipts.redb";
@@ -39,10 +47,16 @@ const WINDOWS: TableDefinition<u64, &[u8]> = TableDefinition::new("windows");
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 const HEADER: &[u8] = b"header";
 const TAIL: &[u8] = b"tail";
+const SEAL: &[u8] = b"seal";
+const SEAL_DOMAIN: Domain = Domain::new("symbolon/log-seal/v1");
 const MAGIC: [u8; 4] = *b"SYLG";
 const VERSION: u8 = 1;
 /// Bytes that redb may keep in memory: a log is written at its end.
 const CACHE: usize = 16 << 20;
+
+/// What seals the end of a log: secret, and the same for all runs of a deployment
+/// ([`CustodianSeeds::seal_key`](crate::keys::CustodianSeeds::seal_key)).
+pub type SealKey = Zeroizing<[u8; 32]>;
 
 /// Where a log ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,22 +78,28 @@ pub struct Log {
     /// Absent only while the value is dropped.
     database: Option<Database>,
     tail: Tail,
+    /// Hashes of the batches that no window signs yet, in order.
+    unsigned: VecDeque<Digest>,
+    seal: SealKey,
 }
 
 impl Log {
     /// Opens the log in `dir`, or creates one for the deployment.
     ///
-    /// Errors: `E-LOG-FORMAT` if it is damaged, of another version or deployment; `E-LOG-BUSY` while
-    /// another process has it open; `E-IO`, `E-ENTROPY`.
-    pub fn create_or_open(dir: &Path, deployment: [u8; 16]) -> Result<Self> {
+    /// Errors: `E-LOG` if its end is not what was last appended under this key: somebody else wrote it;
+    /// `E-LOG-FORMAT` if it is damaged, of another version or deployment; `E-LOG-BUSY` while another
+    /// process has it open; `E-IO`, `E-ENTROPY`.
+    pub fn create_or_open(dir: &Path, deployment: [u8; 16], seal: SealKey) -> Result<Self> {
         let path = dir.join(FILE);
         if !ROLE.exists(&path)? {
+            let sealed = seal_of(&seal, &Tail::default(), [].iter());
             let header = [&MAGIC[..], &[VERSION], &deployment].concat();
             ROLE.create(&path, |database| {
                 let transaction = database.begin_write()?;
                 let mut meta = transaction.open_table(META)?;
                 meta.insert(HEADER, header.as_slice())?;
                 meta.insert(TAIL, [0; 16].as_slice())?;
+                meta.insert(SEAL, sealed.as_slice())?;
                 drop(meta);
                 transaction.open_table(BATCHES)?;
                 transaction.open_table(WINDOWS)?;
@@ -88,12 +108,26 @@ impl Log {
         }
         let database =
             ROLE.shield(&path, || Ok(Database::builder().set_cache_size(CACHE).open(&path)?))?;
-        let mut log = Self { path, deployment, database: Some(database), tail: Tail::default() };
-        let (found, tail) = tail(&log.path, log.database()?)?;
+        let (tail, unsigned) = (Tail::default(), VecDeque::new());
+        let mut log = Self { path, deployment, database: Some(database), tail, unsigned, seal };
+        let (found, tail) = self::tail(&log.path, log.database()?)?;
         if found != log.deployment {
             return Err(log.damaged("it is another deployment's"));
         }
         log.tail = tail;
+        let mut tree = BatchTree::new();
+        for number in tail.signed..tail.batches {
+            let database = log.database()?;
+            let hash = match checked_batch(&log.path, database, &found, &mut tree, number)? {
+                Ok(attested) => attested.batch.hash(),
+                Err(fault) => return Err(log.broken(&format!("batch {number}: {fault}"))),
+            };
+            log.unsigned.push_back(hash);
+        }
+        let sealed = seal_of(&log.seal, &tail, log.unsigned.iter());
+        if stored_seal(&log.path, log.database()?)? != sealed {
+            return Err(log.broken("its end is not what was written last"));
+        }
         Ok(log)
     }
 
@@ -108,16 +142,8 @@ impl Log {
     }
 
     /// The hashes of the batches that no window signs yet, in order.
-    ///
-    /// Errors: `E-LOG-FORMAT`, `E-IO`.
-    pub fn unsigned(&self) -> Result<Vec<Digest>> {
-        let Tail { signed, batches, .. } = self.tail;
-        let mut hashes = Vec::new();
-        for number in signed..batches {
-            let stored = batch(&self.path, self.database()?, number)?;
-            hashes.push(stored.ok_or_else(|| self.damaged("a batch is missing"))?.batch.hash());
-        }
-        Ok(hashes)
+    pub fn unsigned(&self) -> impl Iterator<Item = Digest> {
+        self.unsigned.iter().copied()
     }
 
     /// Appends batches, then windows of batches that were there before, in one transaction. Returns
@@ -127,6 +153,8 @@ impl Log {
     pub fn append(&mut self, batches: &[&Attested], windows: &[&SignedWindow]) -> Result<()> {
         let mut tail = self.tail;
         let database = self.database()?;
+        let added: Vec<Digest> = batches.iter().map(|attested| attested.batch.hash()).collect();
+        let mut left = 0;
         ROLE.shield(&self.path, || {
             let transaction = database.begin_write()?;
             let mut table = transaction.open_table(BATCHES)?;
@@ -141,13 +169,20 @@ impl Log {
                 tail.windows += 1;
                 tail.signed += u64::from(signed.window.count);
                 tail.previous = signed.window.hash();
+                left += usize::from(signed.window.count);
             }
             drop(table);
             let counts = [tail.batches.to_le_bytes(), tail.windows.to_le_bytes()];
-            transaction.open_table(META)?.insert(TAIL, counts.as_flattened())?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(TAIL, counts.as_flattened())?;
+            let unsigned = self.unsigned.iter().chain(&added).skip(left);
+            meta.insert(SEAL, seal_of(&self.seal, &tail, unsigned).as_slice())?;
+            drop(meta);
             Ok(transaction.commit()?)
         })?;
         self.tail = tail;
+        self.unsigned.extend(added);
+        self.unsigned.drain(..left.min(self.unsigned.len()));
         Ok(())
     }
 
@@ -158,6 +193,26 @@ impl Log {
     fn damaged(&self, what: &str) -> Error {
         ROLE.damaged(&self.path, what)
     }
+
+    fn broken(&self, what: &str) -> Error {
+        let message = format!("{what}: somebody else wrote it, so nothing is appended or signed");
+        Error::new(Kind::Log, message).in_file(self.path.to_string_lossy())
+    }
+}
+
+/// The seal of a log that ends so.
+fn seal_of<'a>(key: &SealKey, tail: &Tail, unsigned: impl Iterator<Item = &'a Digest>) -> Digest {
+    let mut end = [tail.batches, tail.windows, tail.signed].map(u64::to_le_bytes).concat();
+    end.extend_from_slice(&tail.previous);
+    unsigned.for_each(|hash| end.extend_from_slice(hash));
+    commit(SEAL_DOMAIN, key, &end)
+}
+
+fn stored_seal(path: &Path, database: &impl ReadableDatabase) -> Result<Vec<u8>> {
+    ROLE.shield(path, || {
+        let meta = database.begin_read()?.open_table(META)?;
+        Ok(meta.get(SEAL)?.map(|value| value.value().to_vec()).unwrap_or_default())
+    })
 }
 
 impl Drop for Log {
@@ -218,7 +273,8 @@ impl Reader {
         };
         let missing = |what: &str| ROLE.damaged(&self.path, what);
         for number in (0..self.ends.batches).rev() {
-            let Some(found) = batch(&self.path, &self.database, number)? else { continue };
+            let found = batch(&self.path, &self.database, number)?
+                .ok_or_else(|| missing("a batch is missing"))?;
             let Some(lane) = found.leaves.iter().position(|leaf| leaf.request == *request) else {
                 continue;
             };
@@ -291,6 +347,10 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
     };
     let (batches, windows) = counts(&log.path, &log.database)?;
     let tail = log.ends;
+    if !ring.entries().iter().any(|entry| entry.deployment.id == tail.deployment) {
+        let message = "the log is another deployment's than the keyring";
+        return Err(Error::new(Kind::Log, message).in_file(log.path.to_string_lossy()));
+    }
     let mut report = Report::default();
     let mut previous = Digest::default();
     let mut distrusted = None;
@@ -321,7 +381,13 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         }
         hashes.clear();
         for number in signed.first..signed.first + u64::from(window.count) {
-            match checked_batch(log, &mut trees, number)? {
+            match checked_batch(
+                &log.path,
+                &log.database,
+                &tail.deployment,
+                &mut trees.batch,
+                number,
+            )? {
                 Err(fault) => return wrong("batch", number, fault),
                 Ok(attested) => {
                     report.decisions += attested.leaves.len() as u64;
@@ -352,7 +418,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         return wrong("window", sequence, message.into());
     }
     for number in report.batches..tail.batches {
-        match checked_batch(log, &mut trees, number)? {
+        match checked_batch(&log.path, &log.database, &tail.deployment, &mut trees.batch, number)? {
             Err(fault) => return wrong("batch", number, fault),
             Ok(attested) => report.decisions += attested.leaves.len() as u64,
         }
@@ -387,23 +453,25 @@ impl Trees {
 
 /// A batch whose leaves lead to its root, or what is wrong with it.
 fn checked_batch(
-    log: &Reader,
-    trees: &mut Trees,
+    path: &Path,
+    database: &impl ReadableDatabase,
+    deployment: &[u8; 16],
+    tree: &mut BatchTree,
     number: u64,
 ) -> Result<std::result::Result<Attested, String>> {
-    let Some(bytes) = raw_batch(&log.path, &log.database, number)? else {
+    let Some(bytes) = raw_batch(path, database, number)? else {
         return Ok(Err("it is missing".into()));
     };
     let attested = match decode_batch(&bytes) {
         Err(e) => return Ok(Err(format!("it is damaged: {e}"))),
         Ok(attested) => attested,
     };
-    if attested.batch.deployment != log.ends.deployment {
+    if attested.batch.deployment != *deployment {
         return Ok(Err("it is another deployment's".into()));
     }
     let hasher = LeafHasher::new();
     let hashes: Vec<Digest> = attested.leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
-    Ok(match trees.batch.build(&hashes) {
+    Ok(match tree.build(&hashes) {
         Ok(root) if root == attested.batch.root => Ok(attested),
         _ => Err("its decisions are not those of its root".into()),
     })

@@ -292,8 +292,7 @@ impl Signer {
         }
         let tail = log.tail();
         let open: VecDeque<_> = log
-            .unsigned()?
-            .into_iter()
+            .unsigned()
             .map(|hash| Arc::new(Slot { hash, submitted: None, proof: OnceLock::new() }))
             .collect();
         let state = State {
@@ -344,7 +343,11 @@ impl Signer {
     /// Errors: `E-ARGUMENT` if leaves and statement do not fit together; what failed log or signing.
     pub fn submit(&self, attested: Attested) -> Result<Ticket> {
         let Attested { batch, leaves } = &attested;
-        if usize::from(batch.count) != leaves.len() || batch.deployment != self.deployment {
+        let hasher = LeafHasher::new();
+        let hashes: Vec<Digest> = leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
+        let fits = usize::from(batch.count) == leaves.len()
+            && BatchTree::new().build(&hashes) == Ok(batch.root);
+        if !fits || batch.deployment != self.deployment {
             let message = "the batch does not fit its leaves, or is another deployment's";
             return Err(Error::new(Kind::Argument, message));
         }
@@ -437,14 +440,17 @@ impl Ticket {
 
     /// Returns when the disk has the batch's decisions: its answers may leave.
     ///
-    /// Errors: what failed the log.
+    /// Errors: what failed the log. A failure to sign alone is none: the log thread writes what waits
+    /// before it ends.
     pub fn durable(&self) -> Result<()> {
         let mut state = self.shared.lock();
         loop {
             if state.durable > self.number {
                 return Ok(());
             }
-            self.check(&state)?;
+            if state.log_ended {
+                self.check(&state)?;
+            }
             state = self.shared.wait(state);
         }
     }

@@ -1152,8 +1152,12 @@ fn receipts_overwrite_receipts_only() {
         world.unusable(&auth(key), "E-ARGUMENT", json!({ "file": key }));
     }
     assert_eq!(snapshot(&world.path("store")), before);
+    // The log is made meanwhile: it stays.
+    let log = "store/receipts.redb";
+    world.unusable(&auth(log), "E-ARGUMENT", json!({ "file": log }));
     world.run(&auth("receipts")).ok();
     world.run(&auth("receipts")).ok();
+    world.run(&["log", "verify", "store"]).ok();
 }
 
 /// Mistakes in the arguments are one line with a code, like any other error.

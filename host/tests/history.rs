@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{command, symbolon};
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde_json::Value;
 use symbolon_core::attest::{Batch, BatchTree, Digest, KeyId, Leaf, Receipt, Validity, Window};
 use symbolon_host::error::{Error, Kind, Result};
@@ -25,6 +25,10 @@ const WINDOWS: TableDefinition<u64, &[u8]> = TableDefinition::new("windows");
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 /// So long that no test waits for it.
 const NEVER: Duration = Duration::from_secs(3600);
+
+fn seal() -> log::SealKey {
+    log::SealKey::new([5; 32])
+}
 
 /// A batch of `count` decisions, all bytes of which are its number's.
 fn attested(number: u8, count: u8) -> Attested {
@@ -84,7 +88,7 @@ impl World {
     }
 
     fn signer_with(&self, keys: Arc<dyn SignWindow>, batches: usize, time: Duration) -> Signer {
-        let log = Log::create_or_open(self.dir(), DEPLOYMENT.id).unwrap();
+        let log = Log::create_or_open(self.dir(), DEPLOYMENT.id, seal()).unwrap();
         Signer::start(log, keys, Settings { batches, time }).unwrap()
     }
 
@@ -281,18 +285,23 @@ fn what_does_not_fit_is_refused() {
     foreign.batch.deployment = [1; 16];
     let mut short = attested(1, 3);
     short.leaves.pop();
-    for bad in [foreign, short] {
+    let mut none = attested(1, 1);
+    none.leaves.pop();
+    none.batch.count = 0;
+    let mut other = attested(1, 3);
+    other.leaves[0].accept ^= true;
+    for bad in [foreign, short, none, other] {
         assert_eq!(signer.submit(bad).err().unwrap().kind(), Kind::Argument);
     }
     // Another process, or this one again.
-    let again = Log::create_or_open(world.dir(), DEPLOYMENT.id).err().unwrap();
+    let again = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
     assert_eq!(again.kind(), Kind::LogBusy);
     assert_eq!(Reader::open(world.dir()).err().unwrap().kind(), Kind::LogBusy);
     drop(signer);
-    let foreign = Log::create_or_open(world.dir(), [1; 16]).err().unwrap();
+    let foreign = Log::create_or_open(world.dir(), [1; 16], seal()).err().unwrap();
     assert_eq!(foreign.kind(), Kind::LogFormat);
     for batches in [0, 4097] {
-        let log = Log::create_or_open(world.dir(), DEPLOYMENT.id).unwrap();
+        let log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
         let settings = Settings { batches, time: NEVER };
         let error = Signer::start(log, world.keys.clone(), settings).err().unwrap();
         assert_eq!(error.kind(), Kind::Argument);
@@ -511,6 +520,76 @@ fn rewritten_history_is_found() {
     assert!(run.stderr.starts_with("symbolon: E-LOG: "), "{run:?}");
 }
 
+/// Whoever can write the file must not have his decisions signed by the next run.
+#[test]
+fn an_end_that_somebody_else_wrote_is_not_signed() {
+    let world = World::new();
+    let signer = world.signer(3, NEVER);
+    for number in 0..4 {
+        signer.submit(attested(number, 3)).unwrap().durable().unwrap();
+    }
+    // The last batch stays unsigned.
+    drop(signer);
+    let path = world.dir().join(log::FILE);
+    let good = fs::read(&path).unwrap();
+    let open = || Log::create_or_open(world.dir(), DEPLOYMENT.id, seal());
+    let unsigned = open().unwrap().unsigned().count() as u64;
+    assert!(unsigned > 0);
+
+    // Another decision, with its root made anew.
+    let forge = |transaction: &redb::WriteTransaction| {
+        let mut table = transaction.open_table(BATCHES).unwrap();
+        let mut forged = attested(3, 3);
+        forged.leaves[1].accept = true;
+        let hashes: Vec<Digest> = forged.leaves.iter().map(Leaf::hash).collect();
+        forged.batch.root = BatchTree::new().build(&hashes).unwrap();
+        let mut bytes = forged.batch.encode().to_vec();
+        forged.leaves.iter().for_each(|leaf| bytes.extend_from_slice(&leaf.encode()));
+        table.insert(3, bytes.as_slice()).unwrap();
+    };
+    let append = |transaction: &redb::WriteTransaction| {
+        let mut table = transaction.open_table(BATCHES).unwrap();
+        let bytes = table.get(3).unwrap().unwrap().value().to_vec();
+        table.insert(4, bytes.as_slice()).unwrap();
+        drop(table);
+        let windows = transaction.open_table(WINDOWS).unwrap().len().unwrap();
+        let tail = [5u64.to_le_bytes(), windows.to_le_bytes()];
+        let mut meta = transaction.open_table(META).unwrap();
+        meta.insert(b"tail".as_slice(), tail.as_flattened()).unwrap();
+    };
+    let unseal = |transaction: &redb::WriteTransaction| {
+        transaction.open_table(META).unwrap().remove(b"seal".as_slice()).unwrap();
+    };
+    let changes: [&dyn Fn(&redb::WriteTransaction); 3] = [&forge, &append, &unseal];
+    for (number, change) in changes.into_iter().enumerate() {
+        fs::write(&path, &good).unwrap();
+        world.tamper(change);
+        assert_eq!(open().err().unwrap().kind(), Kind::Log, "change {number}");
+        // Readers have no key: all but the decisions that nothing signs is proved to them.
+        assert!(world.verify().unwrap().unsigned > 0, "change {number}");
+    }
+    // Nor does it open under another key.
+    fs::write(&path, &good).unwrap();
+    let other = Log::create_or_open(world.dir(), DEPLOYMENT.id, log::SealKey::new([6; 32]));
+    assert_eq!(other.err().unwrap().kind(), Kind::Log);
+    assert!(open().is_ok());
+}
+
+/// Before any window, too, a log is some deployment's.
+#[test]
+fn a_log_under_a_foreign_keyring_does_not_verify() {
+    let world = World::new();
+    let signer = world.signer(64, NEVER);
+    signer.submit(attested(1, 3)).unwrap().durable().unwrap();
+    drop(signer);
+    assert_eq!(world.verify().unwrap().unsigned, 1);
+    let foreign = Deployment { id: [1; 16], epoch: 1 };
+    let keys = SigningSeeds::draw(foreign, Validity::ALWAYS).unwrap().keys().unwrap();
+    let ring = Keyring::parse(&keys.public(), Path::new("ring")).unwrap();
+    let reader = Reader::open(world.dir()).unwrap();
+    assert_eq!(log::verify(&reader, &ring, &|_| {}).unwrap_err().kind(), Kind::Log);
+}
+
 #[test]
 fn damaged_logs() {
     let world = World::filled();
@@ -519,7 +598,7 @@ fn damaged_logs() {
     for length in [0, 1, 64, 511, 4096, good.len() / 2] {
         fs::write(&path, &good[..length]).unwrap();
         assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat, "{length} bytes");
-        let error = Log::create_or_open(world.dir(), DEPLOYMENT.id).err().unwrap();
+        let error = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
         assert_eq!(error.kind(), Kind::LogFormat, "{length} bytes");
     }
     fs::write(&path, good.iter().map(|byte| byte.wrapping_mul(91)).collect::<Vec<_>>()).unwrap();
@@ -528,7 +607,7 @@ fn damaged_logs() {
     for change in [remove(BATCHES, 3), remove(WINDOWS, 2), says(8, 3), says(6, 3)] {
         fs::write(&path, &good).unwrap();
         world.tamper(|transaction| change(transaction));
-        let error = Log::create_or_open(world.dir(), DEPLOYMENT.id).err().unwrap();
+        let error = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
         assert_eq!(error.kind(), Kind::LogFormat);
     }
     fs::remove_file(&path).unwrap();

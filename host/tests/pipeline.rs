@@ -75,7 +75,7 @@ fn signing_pipeline<const L: usize>(layout: Layout, cosine: f64) -> (Pipeline<L>
     let public = seeds.public_key::<L>(kernels());
     // The log's file stays open after its directory has gone, on Unix.
     let dir = tempfile::tempdir().unwrap();
-    let log = Log::create_or_open(dir.path(), seeds.deployment.id).unwrap();
+    let log = Log::create_or_open(dir.path(), seeds.deployment.id, seeds.seal_key()).unwrap();
     let keys = SigningSeeds::draw(seeds.deployment, Validity::ALWAYS).unwrap().keys().unwrap();
     let ring = Keyring::parse(&keys.public(), Path::new("ring")).unwrap();
     let signer = Signer::start(log, Arc::new(keys), Settings::default()).unwrap();

@@ -176,5 +176,5 @@ pub use merkle::{
     WindowPath, WindowTree,
 };
 pub use receipt::Receipt;
-pub use stream::{StreamBuffer, StreamVerifier};
+pub use stream::{Proven, StreamBuffer, StreamVerifier};
 pub use window::{Signatures, Window};

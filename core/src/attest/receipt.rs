@@ -175,7 +175,7 @@ pub(super) struct Head {
     pub(super) leaf: Leaf,
     index: u8,
     path: BatchPath,
-    batch: Batch,
+    pub(super) batch: Batch,
     batch_index: u16,
     window_path: WindowPath,
     pub(super) window: Window,

@@ -1,6 +1,6 @@
 use super::codec::Reader;
 use super::receipt::{Head, MAX_HEAD, check_id};
-use super::{Error, Family, KeySet, Leaf, Result, Verify, Window};
+use super::{Batch, Error, Family, KeySet, Leaf, Result, Verify, Window};
 
 /// Working memory of a [`StreamVerifier`]: the longest signature with its identifier. A microcontroller
 /// has one in a static.
@@ -13,8 +13,20 @@ const _: () = {
     assert!(size > Family::FnDsa512Draft.signature_size());
 };
 
+/// What a receipt proves: the decision, and the statements that a relying party has to compare with
+/// what it asked (see [`Receipt::verify`](super::Receipt::verify)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// The decision.
+    pub leaf: Leaf,
+    /// Its setting.
+    pub batch: Batch,
+    /// What was signed.
+    pub window: Window,
+}
+
 /// Verifies a receipt that comes in pieces of any size, in fixed memory: 17 KB for the longest
-/// signature, and half a kilobyte. Each part is checked as soon as it is whole, so a false receipt is
+/// signature, and three quarters of a kilobyte. Each part is checked as soon as it is whole, so a false receipt is
 /// refused without waiting for its end.
 ///
 /// The verdict is that of [`Receipt::decode_exact`](super::Receipt::decode_exact) and
@@ -23,9 +35,9 @@ const _: () = {
 /// unknown algorithm after it.
 ///
 /// ```
-/// # use symbolon_core::attest::{Error, KeySet, Leaf, Result, StreamBuffer, StreamVerifier, Verify};
+/// # use symbolon_core::attest::{Error, KeySet, Proven, Result, StreamBuffer, StreamVerifier, Verify};
 /// # fn receive(_: &mut [u8]) -> usize { 0 }
-/// fn check<M: Verify, F: Verify, S: Verify>(keys: &KeySet<M, F, S>) -> Result<Leaf> {
+/// fn check<M: Verify, F: Verify, S: Verify>(keys: &KeySet<M, F, S>) -> Result<Proven> {
 ///     let mut buffer: StreamBuffer = [0; size_of::<StreamBuffer>()];
 ///     let mut verifier = StreamVerifier::new(keys, &mut buffer);
 ///     let mut piece = [0; 64];
@@ -52,9 +64,9 @@ enum State {
     /// Everything before the signatures.
     Head,
     /// The signature of this family, with its identifier.
-    Signature(Family, Leaf, Window),
+    Signature(Family, Proven),
     /// All of it is there and true.
-    Done(Leaf),
+    Done(Proven),
     Failed(Error),
 }
 
@@ -101,15 +113,15 @@ impl<'a, M: Verify, F: Verify, S: Verify> StreamVerifier<'a, M, F, S> {
         }
     }
 
-    /// Ends the receipt and gives the verdict: the leaf that it proves. The verifier then waits for
+    /// Ends the receipt and gives the verdict: what it proves. The verifier then waits for
     /// the first byte of another.
     ///
     /// # Errors
     /// [`Error::Truncated`] if bytes are missing, or the error that was met before.
-    pub fn finish(&mut self) -> Result<Leaf> {
+    pub fn finish(&mut self) -> Result<Proven> {
         self.held = 0;
         match core::mem::replace(&mut self.state, State::Head) {
-            State::Done(leaf) => Ok(leaf),
+            State::Done(proven) => Ok(proven),
             State::Failed(error) => Err(error),
             State::Head | State::Signature(..) => Err(Error::Truncated),
         }
@@ -134,10 +146,11 @@ impl<'a, M: Verify, F: Verify, S: Verify> StreamVerifier<'a, M, F, S> {
                 // Without the last `taken` bytes it lacked some, so its end is among them.
                 let used = (held.len() - reader.remaining()).saturating_sub(before);
                 head.verify(self.keys)?;
-                self.begin(State::Signature(Family::MlDsa65, head.leaf, head.window));
+                let proven = Proven { leaf: head.leaf, batch: head.batch, window: head.window };
+                self.begin(State::Signature(Family::MlDsa65, proven));
                 Ok((used, true))
             }
-            State::Signature(family, leaf, window) => {
+            State::Signature(family, proven) => {
                 let size = 1 + family.signature_size();
                 let taken = self.collect(bytes, size);
                 let held = self.buffer.get(..self.held).unwrap_or_default();
@@ -148,13 +161,11 @@ impl<'a, M: Verify, F: Verify, S: Verify> StreamVerifier<'a, M, F, S> {
                 if self.held < size {
                     return Ok((taken, false));
                 }
-                self.keys.verify(family, &window, signature)?;
+                self.keys.verify(family, &proven.window, signature)?;
                 self.begin(match family {
-                    Family::MlDsa65 => State::Signature(Family::FnDsa512Draft, leaf, window),
-                    Family::FnDsa512Draft => {
-                        State::Signature(Family::SlhDsaSha2_128f, leaf, window)
-                    }
-                    Family::SlhDsaSha2_128f => State::Done(leaf),
+                    Family::MlDsa65 => State::Signature(Family::FnDsa512Draft, proven),
+                    Family::FnDsa512Draft => State::Signature(Family::SlhDsaSha2_128f, proven),
+                    Family::SlhDsaSha2_128f => State::Done(proven),
                 });
                 Ok((taken, true))
             }

@@ -211,7 +211,8 @@ impl Context<'_> {
         let deployment = self.seeds.deployment;
         let signing = SigningKeys::load(store, deployment, clock::unix_ms())?;
         // The log last: what is refused before it changes nothing.
-        let log = Log::create_or_open(self.arguments.log.as_ref().unwrap_or(store), deployment.id)?;
+        let log = self.arguments.log.as_ref().unwrap_or(store);
+        let log = Log::create_or_open(log, deployment.id, self.seeds.seal_key())?;
         let settings = self.arguments.window.settings();
         let signer = Arc::new(Signer::start(log, Arc::new(signing), settings)?);
         let (layout, threshold) = (self.layout, self.threshold);

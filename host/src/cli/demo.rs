@@ -142,7 +142,7 @@ impl Demo<'_> {
         let public = keys::load_public::<L>(self.dir.path(), kernels, &self.seeds)?;
         let deployment = self.seeds.deployment;
         let signing = SigningKeys::load(self.dir.path(), deployment, clock::unix_ms())?;
-        let log = Log::create_or_open(self.dir.path(), deployment.id)?;
+        let log = Log::create_or_open(self.dir.path(), deployment.id, self.seeds.seal_key())?;
         let settings = self.arguments.window.settings();
         let signer = Arc::new(Signer::start(log, Arc::new(signing), settings)?);
         let (layout, threshold, seeds) = (self.layout, self.threshold, &self.seeds);

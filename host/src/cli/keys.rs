@@ -38,7 +38,8 @@ enum Command {
     /// Make a new key set, which signs from its start on; those before it stay as they are.
     ///
     /// Receipts under the old sets verify until those end, so the two overlap. Give relying parties the
-    /// new verify.key before the new set starts: --starts-in-days leaves them the time.
+    /// new verify.key before the new set starts: --starts-in-days leaves them the time. A running
+    /// process keeps the set that it began with.
     Rotate {
         /// The deployment's directory, with custodian.key.
         dir: PathBuf,
@@ -51,7 +52,8 @@ enum Command {
     },
     /// Revoke a key set for ever: nothing it signed counts any more, whatever its time.
     ///
-    /// For keys that are, or may be, in other hands: whoever has them can sign under any time. The id is
+    /// For keys that are, or may be, in other hands: whoever has them can sign under any time. Stop what
+    /// signs under them first: a running process keeps the set that it began with. The id is
     /// added to verify.revoked, which relying parties need as they need verify.key. The log stays
     /// verifiable: a later window under another set vouches for those before it.
     Revoke {
@@ -60,7 +62,7 @@ enum Command {
         /// The key set's id.
         id: String,
     },
-    /// Write the public key sets to a new file, for relying parties.
+    /// Write the public key sets to a new file, for relying parties; revoked ones only if named.
     Export {
         /// A directory with verify.key, or such a file.
         keys: PathBuf,
@@ -113,7 +115,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
             let chosen: Vec<&Entry> = ring
                 .entries()
                 .iter()
-                .filter(|entry| id.is_none_or(|id| entry.keys.id == id))
+                .filter(|entry| id.map_or(!entry.keys.validity.revoked, |id| entry.keys.id == id))
                 .collect();
             if chosen.is_empty() {
                 let error = Error::new(Kind::UnknownKey, "no key set has this id");

@@ -80,7 +80,8 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
                 report.decisions, report.batches, report.windows
             ))?;
             if report.unsigned != 0 {
-                let line = format!("not signed yet: the last {} batches", report.unsigned);
+                let what = "which nothing proves until the next run signs them";
+                let line = format!("not signed yet: the last {} batches, {what}", report.unsigned);
                 output.line(line)?;
             }
             if report.revoked != 0 {

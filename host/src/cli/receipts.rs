@@ -53,8 +53,10 @@ impl Receipts {
             To::File(file) => {
                 let file = file.into_inner().map_err(|e| error(e.into_error()))?;
                 file.as_file().sync_all().map_err(error)?;
+                // Something else may stand there by now: the log, say.
+                refuse_other_files(&self.path)?;
                 file.persist(&self.path).map_err(|e| error(e.error))?;
-                Ok(())
+                private_file::sync_dir(private_file::parent(&self.path))
             }
             To::Stream(mut file) => file.flush().map_err(error),
         }
