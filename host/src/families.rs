@@ -1,11 +1,10 @@
-//! ML-DSA-65 by libcrux, behind the traits of [`symbolon_core::attest`]: several times as fast as
-//! core's own, and byte for byte the same.
+//! ML-DSA-65 by libcrux, behind the traits of [`symbolon_core::attest`]: it signs several times as fast
+//! as core's own (`cargo xtask bench --filter attest`), and byte for byte the same.
 //!
 //! libcrux-ml-dsa is plain Rust, formally verified in part, and takes AVX2 or NEON where the
-//! processor has them. aws-lc-rs signs and verifies a little faster still (112 and 36 us against 124
-//! and 63), but compiles a C library to do so, for minutes, and keeps its keys in memory that we
-//! could neither place nor wipe. Core's own crate remains the fallback where neither is wanted, and
-//! tests hold the two against each other.
+//! processor has them. aws-lc-rs compiles a C library and keeps its keys in memory that we could
+//! neither place nor wipe; it was not timed here. Core's own crate remains the fallback, and tests
+//! hold the two against each other.
 //!
 //! # Secrets
 //! libcrux zeroises nothing. [`SigningKey`] zeroises its key on drop; the stack that libcrux leaves
