@@ -32,6 +32,7 @@ pub mod matching;
 pub mod ntt;
 pub mod place;
 pub mod poly;
+pub mod pool;
 pub mod rns;
 pub mod sample;
 pub mod wire;

@@ -1,0 +1,5 @@
+//! Pools of keys made ahead.
+
+mod material;
+
+pub use material::Material;
