@@ -1,0 +1,55 @@
+//! When a key stops being handed out, and how many are to be had.
+
+use core::num::NonZeroU32;
+
+/// A pool's settings. Ticks are the caller's: whatever `now` counts, a millisecond or a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A key this many ticks old is expired. Below 2^31, and ticks must not count 2^31 while a pool is
+    /// neither swept nor used: they wrap. `None`: keys do not age.
+    pub ttl: Option<NonZeroU32>,
+    /// How often a key is handed out. `None`: as often as its kind allows
+    /// ([`Material::MAX_USES`](super::Material::MAX_USES), which holds in any case).
+    pub max_uses: Option<NonZeroU32>,
+    /// Fewer ready keys than this, and filling is urgent.
+    pub low: u32,
+    /// Filling stops at this many.
+    pub high: u32,
+}
+
+impl Policy {
+    /// Keys that neither age nor wear out, as many as there are cells; urgent below a quarter.
+    #[must_use]
+    pub const fn new(cells: u32) -> Self {
+        Self { ttl: None, max_uses: None, low: cells / 4, high: cells }
+    }
+
+    /// The longest `ttl`.
+    pub const MAX_TTL: u32 = i32::MAX as u32;
+
+    /// Without what cannot be: watermarks above the capacity or crossed, a `ttl` beyond the ticks.
+    #[must_use]
+    pub(super) const fn clamped(self, cells: u32) -> Self {
+        let high = if self.high < cells { self.high } else { cells };
+        let low = if self.low < high { self.low } else { high };
+        let ttl = match self.ttl {
+            Some(ttl) if ttl.get() > Self::MAX_TTL => NonZeroU32::new(Self::MAX_TTL),
+            ttl => ttl,
+        };
+        Self { ttl, low, high, ..self }
+    }
+
+    /// The age of what was born at `born`. A birth just after `now`, by another thread's reading of
+    /// the clock, is age 0.
+    pub(super) const fn age(now: u32, born: u32) -> u32 {
+        let age = now.wrapping_sub(born);
+        if age > Self::MAX_TTL { 0 } else { age }
+    }
+
+    pub(super) const fn is_expired(&self, age: u32) -> bool {
+        match self.ttl {
+            Some(ttl) => age >= ttl.get(),
+            None => false,
+        }
+    }
+}

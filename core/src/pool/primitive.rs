@@ -1,0 +1,66 @@
+//! Atomics and cells: the processor's, those of a critical section where it has no compare-and-swap,
+//! or loom's where a model is checked.
+
+#[cfg(not(any(loom, target_has_atomic = "32")))]
+pub mod atomic {
+    pub use portable_atomic::{AtomicBool, AtomicU32, Ordering, fence};
+}
+
+#[cfg(all(not(loom), target_has_atomic = "32"))]
+pub use core::sync::atomic;
+
+#[cfg(loom)]
+pub use loom::sync::atomic;
+
+/// A counter that only a cell's owner writes: 64 bits where the processor has them, else it wraps at 32.
+#[cfg(target_has_atomic = "64")]
+pub type Count = atomic::AtomicU64;
+#[cfg(not(target_has_atomic = "64"))]
+pub type Count = atomic::AtomicU32;
+
+#[cfg(loom)]
+pub use loom::{cell::UnsafeCell, hint::spin_loop};
+
+#[cfg(not(loom))]
+pub use self::plain::UnsafeCell;
+#[cfg(not(loom))]
+pub use core::hint::spin_loop;
+
+#[cfg(not(loom))]
+mod plain {
+    /// The standard cell with loom's interface.
+    #[repr(transparent)]
+    pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub const fn new(value: T) -> Self {
+            Self(core::cell::UnsafeCell::new(value))
+        }
+
+        pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+
+        pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+}
+
+/// Waits longer after every failed exchange, so that of two threads at one word one gets on.
+pub struct Backoff(u32);
+
+impl Backoff {
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    pub fn spin(&mut self) {
+        // A model has no time: there every turn is one more state to look at.
+        let turns = if cfg!(loom) { 1 } else { 1 << self.0 };
+        for _ in 0..turns {
+            spin_loop();
+        }
+        self.0 = (self.0 + 1).min(6);
+    }
+}
