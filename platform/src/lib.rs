@@ -11,6 +11,8 @@ pub mod cpu;
 pub mod entropy;
 pub mod locked;
 pub mod process;
+#[cfg(all(feature = "scan", target_os = "linux"))]
+pub mod scan;
 pub mod threads;
 
 #[cfg(target_os = "linux")]
