@@ -83,6 +83,8 @@ kinds! {
     KeyValidity, "E-KEY-VALIDITY", 2;
     /// A signature could not be made.
     Signing, "E-SIGNING", 2;
+    /// Keys cannot be made ahead: memory that cannot be locked, settings, a generator that fails.
+    Pool, "E-POOL", 2;
     /// A directory holds no receipt log, one of another version or deployment, or a damaged one.
     LogFormat, "E-LOG-FORMAT", 2;
     /// Another process has the receipt log open.

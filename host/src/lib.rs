@@ -15,6 +15,7 @@
 //! | [`signer`] | signs the batches of a window at once, when the log has them |
 //! | [`log`] | every decision, in a chain of signed windows |
 //! | [`batch`] | runs batches through the three, on every core |
+//! | [`pools`] | keys made ahead, in locked memory |
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
@@ -37,6 +38,7 @@ pub mod keys;
 pub mod log;
 pub mod matcher;
 pub mod policy;
+pub mod pools;
 pub mod population;
 pub mod private_file;
 pub mod random;

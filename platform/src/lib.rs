@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cpu;
 pub mod entropy;
 pub mod locked;
+pub mod pool;
 pub mod process;
 #[cfg(all(feature = "scan", target_os = "linux"))]
 pub mod scan;

@@ -41,12 +41,15 @@ impl Policy {
 
     /// The age of what was born at `born`. A birth just after `now`, by another thread's reading of
     /// the clock, is age 0.
-    pub(super) const fn age(now: u32, born: u32) -> u32 {
+    #[must_use]
+    pub const fn age(now: u32, born: u32) -> u32 {
         let age = now.wrapping_sub(born);
         if age > Self::MAX_TTL { 0 } else { age }
     }
 
-    pub(super) const fn is_expired(&self, age: u32) -> bool {
+    /// Whether a key of this age is no longer handed out.
+    #[must_use]
+    pub const fn is_expired(&self, age: u32) -> bool {
         match self.ttl {
             Some(ttl) => age >= ttl.get(),
             None => false,
