@@ -3,7 +3,7 @@
 use std::env;
 
 use crate::report::Report;
-use crate::{clippy, cross, ct, deny, doc, fmt, fuzz, stack, test, tidy, vectors};
+use crate::{clippy, cross, ct, deny, doc, fmt, fuzz, loom, stack, test, tidy, vectors};
 
 /// Run every check, and end with a table of the results.
 ///
@@ -35,6 +35,7 @@ pub fn run(report: &mut Report, args: &Args) {
         ct::run(report, &ct::Args {});
     }
     stack::run(report);
+    loom::run(report);
     if !args.quick {
         fuzz::run(report, &fuzz::Args::default());
     }

@@ -3,7 +3,7 @@
 use crate::cargo::{cargo, run as run_command};
 use crate::report::Report;
 
-const CORE_FEATURES: [&str; 3] = ["defmt", "hazmat", "valgrind"];
+const CORE_FEATURES: [&str; 4] = ["critical-section", "defmt", "hazmat", "valgrind"];
 
 /// Lints the workspace, the benches with their features, then core on its own: alone, and with each.
 pub fn run(report: &mut Report) {

@@ -37,6 +37,8 @@ const BARE_METAL: [&str; 5] = [
     "thumbv6m-none-eabi",
 ];
 const WITH_DEFMT: &str = "thumbv8m.main-none-eabi";
+/// Key pools, where no instruction exchanges a word.
+const WITHOUT_CAS: &str = "thumbv6m-none-eabi";
 const WITH_EXAMPLES: &str = "thumbv8m.main-none-eabi";
 /// Less code than this in an example, and the linker has thrown it away: the smallest has 55 KiB.
 const LEAST_CODE: u64 = 32 << 10;
@@ -63,6 +65,9 @@ pub fn run(report: &mut Report, args: &Args) {
     }
     report.step(&format!("cross: {WITH_DEFMT} + defmt"), || {
         build(WITH_DEFMT, &["--features", "defmt"])
+    });
+    report.step(&format!("cross: {WITHOUT_CAS} + critical-section"), || {
+        build(WITHOUT_CAS, &["--features", "critical-section"])
     });
     report.step(&format!("cross: {WITH_EXAMPLES}, examples"), link_examples);
     report.step(&format!("cross: tests on {LINUX_ARM}"), test);

@@ -12,6 +12,7 @@ mod doc;
 mod elf;
 mod fmt;
 mod fuzz;
+mod loom;
 mod report;
 mod stack;
 mod test;
@@ -77,6 +78,12 @@ enum Task {
     ///
     /// An enclave's stack is small. The measurements and their limits are in core/tests/stack.rs.
     Stack,
+    /// Check core's lock-free pools: every order in which a few threads can do a few steps, by loom.
+    ///
+    /// Each model in core/tests/loom.rs runs as the code stands, and again with a mistake built in (no tag,
+    /// a weak ordering, a missing check), which it must find. Builds into target/loom, since it takes all
+    /// of core apart: `--cfg loom` puts loom's atomics in place of the processor's.
+    Loom,
     Fuzz(fuzz::Args),
     Vectors(vectors::Args),
     Bench(bench::Args),
@@ -95,6 +102,7 @@ fn main() -> ExitCode {
         Task::Cross(args) => cross::run(&mut report, &args),
         Task::Ct(args) => ct::run(&mut report, &args),
         Task::Stack => stack::run(&mut report),
+        Task::Loom => loom::run(&mut report),
         Task::Fuzz(args) => fuzz::run(&mut report, &args),
         Task::Vectors(args) => vectors::run(&mut report, &args),
         Task::Bench(args) => bench::run(&mut report, &args),

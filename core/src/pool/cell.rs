@@ -52,10 +52,6 @@ impl State {
         self.0 & STATE
     }
 
-    pub const fn is_unlinked(self) -> bool {
-        self.0 & UNLINKED != 0
-    }
-
     pub const fn generation(self) -> u32 {
         self.0 / GENERATION
     }
@@ -131,8 +127,8 @@ impl<T: Material> Cell<T> {
         }
     }
 
-    pub(super) fn state(&self) -> State {
-        State(self.state.load(Ordering::Acquire))
+    pub(super) fn state(&self, faults: Faults) -> State {
+        State(self.state.load(faults.take_over()))
     }
 
     /// Enters a state from that of the owner, who need not ask.

@@ -1,4 +1,5 @@
 //! What a model breaks on purpose, to see that it would notice.
+#![cfg_attr(loom, allow(missing_docs))]
 
 use super::primitive::atomic::Ordering;
 

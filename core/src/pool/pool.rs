@@ -11,10 +11,12 @@ use super::policy::Policy;
 use super::primitive::Count;
 use super::primitive::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use super::stack::{Head, Link, Native, Stack};
+#[cfg(not(loom))]
 use crate::error::Error;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
+#[cfg(not(loom))]
 use core::ptr::{self, NonNull};
 
 /// Memory that two cores write keeps to itself: a pair of cache lines, since processors fetch in pairs.
@@ -310,9 +312,9 @@ impl<T: Material> Pool<T> {
     fn take(&self) -> Option<(u32, &Cell<T>, State, u32)> {
         let faults = self.settings.0.faults;
         loop {
-            let (at, left) = self.ready.0.pop(|at| self.link(at))?;
+            let (at, left) = self.ready.0.pop(|at| self.link(at), self.settings.0.faults)?;
             let cell = self.cell(at)?;
-            let mut state = cell.state();
+            let mut state = cell.state(self.settings.0.faults);
             // Ends: each turn either succeeds or sees that sweep or filler went one step on.
             loop {
                 let changed = match state.kind() {
@@ -347,10 +349,11 @@ impl<T: Material> Pool<T> {
         if self.is_closed() {
             return None;
         }
-        let popped = self.vacant.0.pop(|at| self.link(at)).map(|(at, _)| at);
+        let popped =
+            self.vacant.0.pop(|at| self.link(at), self.settings.0.faults).map(|(at, _)| at);
         if let Some(at) = popped.or_else(|| self.fresh()) {
             let cell = self.cell(at)?;
-            let state = cell.state().to(FILLING);
+            let state = cell.state(self.settings.0.faults).to(FILLING);
             cell.set_state(state, Faults::NONE);
             return Some(Vacancy::new(self, at, state));
         }
@@ -391,7 +394,7 @@ impl<T: Material> Pool<T> {
             }
             let at = (start.wrapping_add(step)) % count;
             let cell = self.cell(at)?;
-            let state = cell.state();
+            let state = cell.state(self.settings.0.faults);
             let refilling = state.to(REFILLING);
             if state.kind() == RETIRED
                 && cell.change_state(state, refilling, self.settings.0.faults).is_ok()
@@ -484,7 +487,7 @@ impl<T: Material> Pool<T> {
         let faults = self.settings.0.faults;
         let mut swept = 0;
         for (at, cell) in (0..).zip(&self.cells) {
-            let state = cell.state();
+            let state = cell.state(self.settings.0.faults);
             let retiring = state.to(RETIRING);
             if state.kind() != READY
                 || !is_over(cell)
@@ -520,7 +523,8 @@ impl<T: Material> Pool<T> {
         while let Some((at, cell, state, _)) = self.take() {
             self.discard(at, cell, state);
         }
-        let holds = |cell: &&Cell<T>| !matches!(cell.state().kind(), EMPTY | RETIRED);
+        let holds =
+            |cell: &&Cell<T>| !matches!(cell.state(self.settings.0.faults).kind(), EMPTY | RETIRED);
         self.cells.iter().filter(holds).count() as u32
     }
 
@@ -530,7 +534,7 @@ impl<T: Material> Pool<T> {
         let missed = u64::from(self.seldom.0.missed.load(Ordering::Relaxed));
         let mut stats = Stats { capacity: self.capacity(), missed, ..Stats::default() };
         for cell in &self.cells {
-            match cell.state().kind() {
+            match cell.state(self.settings.0.faults).kind() {
                 READY => stats.ready += 1,
                 LEASED => stats.leased += 1,
                 EMPTY | RETIRED => {}
@@ -586,7 +590,7 @@ impl<T: Material> Pool<T> {
             // What other leases read comes before what happens to the key now.
             fence(Ordering::Acquire);
         }
-        let state = cell.state();
+        let state = cell.state(self.settings.0.faults);
         if cell.uses.load(Ordering::Relaxed) == 0 || self.is_closed() {
             self.discard(at, cell, state);
         } else {

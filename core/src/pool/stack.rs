@@ -120,7 +120,7 @@ impl<H: Head> Stack<H> {
             own.depth.store(depth.wrapping_add(1), Ordering::Relaxed);
             let tag = (head >> H::INDEX_BITS).wrapping_add(faults.tag_step());
             let new = tag << H::INDEX_BITS | u64::from(at + 1);
-            match self.head.exchange(head, new, Ordering::Release) {
+            match self.head.exchange(head, new, faults.publish()) {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
@@ -129,8 +129,12 @@ impl<H: Head> Stack<H> {
     }
 
     /// Takes the cell on top: its index, and how many are left below it.
-    pub fn pop<'a>(&self, link: impl Fn(u32) -> Option<&'a Link>) -> Option<(u32, u32)> {
-        let mut head = self.head.load(Ordering::Acquire);
+    pub fn pop<'a>(
+        &self,
+        link: impl Fn(u32) -> Option<&'a Link>,
+        faults: Faults,
+    ) -> Option<(u32, u32)> {
+        let mut head = self.head.load(faults.take_over());
         let mut backoff = Backoff::new();
         loop {
             let top = index(head, H::INDEX_BITS)?;
@@ -140,11 +144,11 @@ impl<H: Head> Stack<H> {
             let new = head >> H::INDEX_BITS << H::INDEX_BITS | u64::from(next);
             // Acquire: what the pusher of this cell wrote. The pushes below go on being published by the
             // release sequence that every exchange of the head is part of.
-            match self.head.exchange(head, new, Ordering::Acquire) {
+            match self.head.exchange(head, new, faults.take_over()) {
                 Ok(_) => return Some((top, depth.wrapping_sub(1))),
                 Err(_) => {
                     backoff.spin();
-                    head = self.head.load(Ordering::Acquire);
+                    head = self.head.load(faults.take_over());
                 }
             }
         }
@@ -154,4 +158,86 @@ impl<H: Head> Stack<H> {
 /// The cell that a head names.
 fn index(head: u64, bits: u32) -> Option<u32> {
     ((head & ((1 << bits) - 1)) as u32).checked_sub(1)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::collections::HashSet;
+    use std::sync::Mutex;
+    use std::thread;
+    use std::vec::Vec;
+
+    fn links(count: u32) -> Vec<Link> {
+        (0..count).map(|_| Link::new()).collect()
+    }
+
+    fn last_in_first_out<H: Head>(head: H) {
+        let stack = Stack::new(head);
+        let links = links(1023);
+        let link = |at: u32| links.get(at as usize);
+        for round in 0..3 {
+            assert_eq!(stack.pop(link, Faults::NONE), None);
+            for at in 0..1023 {
+                stack.push(at, link, Faults::NONE);
+                assert_eq!(stack.depth(link), at + 1, "round {round}");
+            }
+            for at in (0..1023).rev() {
+                assert_eq!(stack.pop(link, Faults::NONE), Some((at, at)));
+            }
+        }
+    }
+
+    #[test]
+    fn both_heads_are_stacks() {
+        last_in_first_out(AtomicU64::new(0));
+        last_in_first_out(AtomicU32::new(0));
+        // The tag wraps in the middle of it.
+        last_in_first_out(AtomicU64::new(((1 << 40) - 500) << 24));
+        last_in_first_out(AtomicU32::new(((1 << 22) - 500) << 10));
+        assert_eq!((AtomicU64::MAX_CELLS, AtomicU32::MAX_CELLS), ((1 << 24) - 1, 1023));
+    }
+
+    #[test]
+    fn a_push_changes_the_head_that_a_pop_has_read() {
+        let stack = Stack::new(AtomicU32::new(0));
+        let links = links(2);
+        let link = |at: u32| links.get(at as usize);
+        stack.push(0, link, Faults::NONE);
+        let before = stack.head.load(Ordering::Relaxed);
+        stack.pop(link, Faults::NONE);
+        stack.push(0, link, Faults::NONE);
+        assert_ne!(stack.head.load(Ordering::Relaxed), before);
+    }
+
+    /// Four threads exchange eight cells: each is in one hand at a time, and none is lost.
+    fn exchanged<H: Head + Sync>(head: H) {
+        let stack = Stack::new(head);
+        let links = links(8);
+        let link = |at: u32| links.get(at as usize);
+        let held = Mutex::new(HashSet::new());
+        (0..8).for_each(|at| stack.push(at, link, Faults::NONE));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let Some((at, _)) = stack.pop(link, Faults::NONE) else { continue };
+                        assert!(held.lock().unwrap().insert(at));
+                        assert!(held.lock().unwrap().remove(&at));
+                        stack.push(at, link, Faults::NONE);
+                    }
+                });
+            }
+        });
+        let rest: HashSet<_> =
+            core::iter::from_fn(|| stack.pop(link, Faults::NONE).map(|(at, _)| at)).collect();
+        assert_eq!(rest.len(), 8);
+    }
+
+    #[test]
+    fn threads_exchange_cells() {
+        exchanged(AtomicU64::new(0));
+        exchanged(AtomicU32::new(0));
+    }
 }

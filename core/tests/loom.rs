@@ -1,0 +1,305 @@
+//! Models of pools: loom runs every order in which a few threads can do a few steps, and every value that
+//! the memory model lets them read. `cargo xtask loom`.
+//!
+//! Each model runs as the code stands, and must hold, and again with a mistake in it (`pool::faults`),
+//! and must then fail: a model that passes whatever the code does proves nothing.
+#![cfg(loom)]
+
+use bytemuck::Zeroable;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use rand_core::CryptoRng;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use symbolon_core::error::Error;
+use symbolon_core::pool::faults::Faults;
+use symbolon_core::pool::{Fixed, Material, Policy};
+use zeroize::Zeroize;
+
+#[derive(Zeroable, Zeroize)]
+#[repr(C)]
+struct Key(u64);
+
+impl Material for Key {
+    const NAME: &'static str = "test";
+    const MAX_USES: Option<u32> = None;
+    const PUBLIC_SIZE: usize = 0;
+    const SERIAL_SIZE: usize = 0;
+    type Maker<'m> = ();
+
+    fn generate<R: CryptoRng + ?Sized>(&mut self, (): &mut (), _: &mut R) -> Result<(), Error> {
+        Ok(())
+    }
+    fn public(&self, (): &mut (), _: &mut [u8]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn serialise(&self, (): &mut (), _: &mut [u8]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn restore(&mut self, (): &mut (), _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+type Pool<const CELLS: usize> = Arc<Fixed<Key, CELLS>>;
+
+const TTL: u32 = 10;
+
+fn pool<const CELLS: usize>(max_uses: u32, faults: Faults) -> Pool<CELLS> {
+    let ttl = NonZeroU32::new(TTL);
+    let max_uses = NonZeroU32::new(max_uses);
+    let high = CELLS as u32;
+    Arc::new(Fixed::new(Policy { ttl, max_uses, low: 0, high }, faults))
+}
+
+fn fill<const CELLS: usize>(pool: &Fixed<Key, CELLS>, now: u32, number: u64) -> bool {
+    let made: Result<bool, ()> = pool.fill(now, |key| {
+        assert_eq!(key.0, 0, "an empty cell is wiped");
+        key.0 = number;
+        Ok(())
+    });
+    made.unwrap()
+}
+
+/// Every key that is ready is handed out once, and nothing is lost: for when the threads are done.
+fn account<const CELLS: usize>(pool: &Fixed<Key, CELLS>, now: u32, mut expected: Vec<u64>) {
+    let leases: Vec<_> = std::iter::from_fn(|| pool.acquire(now).ok()).collect();
+    let mut found: Vec<_> = leases.iter().map(|lease| lease.0).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let empty = CELLS - found.len();
+    for _ in 0..empty {
+        assert!(fill(pool, now, 99), "an empty cell was lost");
+    }
+    assert!(!fill(pool, now, 99), "a cell is on two stacks");
+}
+
+/// Runs a model in every order, and gives in how many.
+fn explore(model: impl Fn() + Sync + Send + 'static) -> usize {
+    static ORDERS: Mutex<usize> = Mutex::new(0);
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    *ORDERS.lock().unwrap() = 0;
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(4);
+    builder.check(move || {
+        *ORDERS.lock().unwrap() += 1;
+        model();
+    });
+    *ORDERS.lock().unwrap()
+}
+
+/// As the code stands the model must hold, in more than a few orders: loom misses those in which a thread
+/// that was spawned writes what the first one has read.
+fn holds(model: fn(Faults)) {
+    let orders = explore(move || model(Faults::NONE));
+    println!("{orders} orders");
+    assert!(orders >= 7, "{orders}");
+}
+
+/// With a mistake in the code it must not.
+fn fails(faults: Faults, model: fn(Faults)) {
+    let failed = catch_unwind(AssertUnwindSafe(|| explore(move || model(faults))));
+    assert!(failed.is_err(), "the model does not see {faults:?}");
+}
+
+/// Two threads that take and put back, so that the same cell comes back on top while the other pops it.
+fn take_and_put_back(faults: Faults) {
+    let pool = pool::<2>(0, faults);
+    fill(&pool, 0, 1);
+    fill(&pool, 0, 2);
+    let other = Arc::clone(&pool);
+    let thread = thread::spawn(move || {
+        let first = other.acquire(0).ok();
+        let second = other.acquire(0).ok();
+        drop(first);
+        drop(second);
+    });
+    let lease = pool.acquire(0).ok();
+    assert!(lease.is_none_or(|lease| lease.0 == 1 || lease.0 == 2));
+    thread.join().unwrap();
+    account(&pool, 0, vec![1, 2]);
+}
+
+#[test]
+fn taking_and_putting_back() {
+    holds(take_and_put_back);
+}
+
+#[test]
+fn taking_and_putting_back_needs_the_tag() {
+    fails(Faults { no_tag: true, ..Faults::NONE }, take_and_put_back);
+}
+
+/// A filler and a taker: what is handed out is a whole key.
+fn fill_and_take(faults: Faults) {
+    let pool = pool::<2>(1, faults);
+    let taker = Arc::clone(&pool);
+    let take = |pool: &Fixed<Key, 2>| pool.acquire(0).ok().map(|lease| lease.0);
+    let thread = thread::spawn(move || [take(&taker), take(&taker)]);
+    fill(&pool, 0, 7);
+    fill(&pool, 0, 8);
+    let seen = thread.join().unwrap();
+    assert!(seen.iter().flatten().all(|key| [7, 8].contains(key)), "{seen:?}");
+    account(&pool, 0, [7, 8].into_iter().filter(|key| !seen.contains(&Some(*key))).collect());
+}
+
+#[test]
+fn filling_and_taking() {
+    holds(fill_and_take);
+}
+
+#[test]
+fn filling_and_taking_needs_publication() {
+    fails(Faults { weak_order: true, ..Faults::NONE }, fill_and_take);
+}
+
+/// A sweep against a taker: a key is handed out, or wiped, and never both.
+fn sweep_and_take(faults: Faults) {
+    let pool = pool::<2>(0, faults);
+    fill(&pool, 0, 1);
+    fill(&pool, 5, 2);
+    let sweeper = Arc::clone(&pool);
+    let thread = thread::spawn(move || sweeper.sweep(TTL));
+    // By the taker's clock nothing is expired yet.
+    let seen: Vec<_> = (0..2).map_while(|_| pool.acquire(6).ok()).collect();
+    assert!(seen.iter().all(|lease| lease.0 == 1 || lease.0 == 2));
+    let swept = thread.join().unwrap();
+    assert!(seen.iter().all(|lease| lease.0 == 1 || lease.0 == 2));
+    drop(seen);
+    let expected = if swept == 1 { vec![2] } else { vec![1, 2] };
+    account(&pool, 6, expected);
+}
+
+#[test]
+fn sweeping_and_taking() {
+    holds(sweep_and_take);
+}
+
+#[test]
+fn sweeping_and_taking_needs_the_check() {
+    fails(Faults { no_retire_check: true, ..Faults::NONE }, sweep_and_take);
+}
+
+#[test]
+fn sweeping_and_taking_needs_the_swept_cell_back() {
+    fails(Faults { lose_swept: true, ..Faults::NONE }, sweep_and_take);
+}
+
+/// A filler that uses a swept cell where it lies, against a taker that comes by.
+fn refill_in_place(faults: Faults) {
+    let pool = pool::<2>(0, faults);
+    fill(&pool, 5, 1);
+    fill(&pool, 0, 2);
+    assert_eq!(pool.sweep(TTL), 1);
+    let filler = Arc::clone(&pool);
+    let thread = thread::spawn(move || fill(&filler, TTL, 3));
+    let first = pool.acquire(TTL).unwrap();
+    let second = pool.acquire(TTL).ok();
+    let seen: Vec<_> = [Some(first), second].into_iter().flatten().map(|l| l.0).collect();
+    assert!(seen.iter().all(|key| *key == 1 || *key == 3), "{seen:?}");
+    // While the taker carries the empty cell from one stack to the other, the filler finds none.
+    let filled = thread.join().unwrap();
+    account(&pool, TTL, if filled { vec![1, 3] } else { vec![1] });
+}
+
+#[test]
+fn refilling_in_place() {
+    holds(refill_in_place);
+}
+
+#[test]
+fn refilling_in_place_needs_publication() {
+    fails(Faults { weak_order: true, ..Faults::NONE }, refill_in_place);
+}
+
+/// Two leases on one key, dropped by two threads, the second refilled by whoever comes first.
+fn share(faults: Faults) {
+    let high = 1;
+    let policy = Policy { ttl: None, max_uses: NonZeroU32::new(1), low: 0, high };
+    // A reference count of loom's would order the threads by itself.
+    let pool: &'static Fixed<Key, 1> = Box::leak(Box::new(Fixed::new(policy, faults)));
+    fill(pool, 0, 1);
+    let lease = pool.acquire(0).unwrap();
+    let shared = lease.share().unwrap();
+    let thread = thread::spawn(move || {
+        assert_eq!(shared.0, 1);
+        drop(shared);
+    });
+    assert_eq!(lease.0, 1);
+    drop(lease);
+    let filled = fill(pool, 0, 2);
+    thread.join().unwrap();
+    account(pool, 0, if filled { vec![2] } else { vec![] });
+}
+
+#[test]
+fn sharing() {
+    holds(share);
+}
+
+#[test]
+fn sharing_needs_to_wait_for_the_others() {
+    fails(Faults { weak_share: true, ..Faults::NONE }, share);
+}
+
+/// Three threads: fill, take and sweep at once.
+#[test]
+fn all_three() {
+    fn model(faults: Faults) {
+        let pool = pool::<2>(1, faults);
+        fill(&pool, 0, 1);
+        let [filler, sweeper] = [Arc::clone(&pool), Arc::clone(&pool)];
+        let filler = thread::spawn(move || fill(&filler, 5, 2));
+        let sweeper = thread::spawn(move || sweeper.sweep(TTL));
+        let seen = pool.acquire(6).ok().map(|lease| lease.0);
+        assert!(seen.is_none_or(|key| key == 1 || key == 2));
+        let (filled, swept) = (filler.join().unwrap(), sweeper.join().unwrap());
+        assert!(filled, "one cell was empty all the time");
+        let mut left = vec![1, 2];
+        left.retain(|key| Some(*key) != seen && !(*key == 1 && swept == 1));
+        account(&pool, 6, left);
+    }
+    holds(model);
+}
+
+/// A pool that is closed while a lease comes back: what the closer does not see the next drain does.
+#[test]
+fn closing() {
+    holds(|faults| {
+        let pool = pool::<2>(0, faults);
+        fill(&pool, 0, 1);
+        fill(&pool, 0, 2);
+        let user = Arc::clone(&pool);
+        let thread = thread::spawn(move || drop(user.acquire(0)));
+        pool.close();
+        let left = pool.drain();
+        thread.join().unwrap();
+        assert!(left <= 1);
+        assert_eq!(pool.drain(), 0);
+    });
+}
+
+/// A broken counter would be found: loom itself works.
+#[test]
+fn loom_sees_a_lost_update() {
+    let failed = catch_unwind(|| {
+        loom::model(|| {
+            let count = Arc::new(AtomicUsize::new(0));
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let count = Arc::clone(&count);
+                    thread::spawn(move || {
+                        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert_eq!(count.load(Ordering::Relaxed), 2);
+        });
+    });
+    assert!(failed.is_err());
+}
