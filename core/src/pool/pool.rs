@@ -456,7 +456,7 @@ impl<T: Material> Pool<T> {
     /// Whether this key is to be had, handed out, or being made: for who keeps something beside keys.
     #[must_use]
     pub fn is_alive(&self, id: KeyId) -> bool {
-        self.cell(id.cell).is_some_and(|cell| match cell.state() {
+        self.cell(id.cell).is_some_and(|cell| match cell.state(self.settings.0.faults) {
             state if matches!(state.kind(), READY | LEASED) => state.generation() == id.generation,
             state if matches!(state.kind(), FILLING | REFILLING) => {
                 state.next().generation() == id.generation

@@ -27,6 +27,7 @@ mod certified;
 mod cold;
 mod desk;
 mod health;
+pub mod kinds;
 mod replenish;
 mod shards;
 pub mod sizing;
@@ -271,7 +272,8 @@ impl<T: Material> Supply<T> {
         }
     }
 
-    /// Makes keys on the calling thread until all pools are full, beside the replenishers.
+    /// Makes keys on the calling thread, beside the replenishers, until all pools are full, or would be if
+    /// nobody held keys.
     ///
     /// # Errors
     /// [`Failure::Closed`], [`Failure::Generator`], [`Failure::Host`].
@@ -299,7 +301,10 @@ impl<T: Material> Supply<T> {
                 filled += shared.refill(desk, at)?;
             }
             if filled == 0 {
-                // The rest is being made, or in use.
+                if pools.iter().all(|pool| pool.stats().busy == 0) {
+                    return Ok(());
+                }
+                // Others are making the rest.
                 thread::sleep(Duration::from_millis(1));
             }
         }

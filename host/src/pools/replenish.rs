@@ -317,7 +317,7 @@ mod tests {
         crew.wake();
         assert_eq!(crew.idle.load(Ordering::SeqCst), 0);
         crew.wake();
-        threads.map(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(crew.idle.load(Ordering::SeqCst), 0);
         assert_eq!(crew.activities(), [Activity::Working; 2]);
     }
@@ -341,12 +341,12 @@ mod tests {
                     }
                 }
             });
-            let begun = Instant::now();
             for turn in 1..=TURNS {
+                let begun = Instant::now();
                 asked.store(turn, Ordering::Relaxed);
                 crew.wake();
                 while served.load(Ordering::Relaxed) < turn {
-                    assert!(begun.elapsed() < Duration::from_secs(300), "lost at {turn}");
+                    assert!(begun.elapsed() < Duration::from_secs(30), "lost at {turn}");
                     thread::yield_now();
                 }
             }
