@@ -17,6 +17,8 @@
 //! | [`bfv`] | keys, encryption, evaluation, decryption |
 //! | [`matching`] | quantise, place, fold, re-randomise, decide |
 //! | [`attest`] | leaves, Merkle trees, signatures, receipts |
+//! | [`kem`] | key encapsulation: ML-KEM-768 |
+//! | [`pool`] | keys made ahead |
 //! | [`wire`] | canonical, versioned bytes |
 //! | [`place`] | large values in place |
 #![no_std]
@@ -27,6 +29,7 @@ pub mod bfv;
 pub mod cap;
 pub mod ct;
 pub mod error;
+pub mod kem;
 pub mod kernel;
 pub mod matching;
 pub mod ntt;
