@@ -90,7 +90,7 @@ impl<const L: usize, R> Poly<L, R> {
 pub struct Limbs<const COUNT: usize>([Limb; COUNT]);
 
 /// [`Limbs`], however many.
-pub trait Room: AsRef<[Limb]> + AsMut<[Limb]> + Zeroable + Zeroize {
+pub trait Room: AsRef<[Limb]> + AsMut<[Limb]> + Zeroable + Zeroize + Send + Sync + 'static {
     /// All zero, for statics.
     const ZERO: Self;
 }

@@ -34,6 +34,7 @@
 use crate::bfv::{
     Ciphertext, GaloisKey, PublicKey, RelinKey, SeededCiphertext, Switch, expand, params,
 };
+use crate::error::Error;
 use crate::kernel::Kernels;
 use crate::kernel::contract::{Limb, PACKED, WORD_BITS};
 use crate::matching::{Folded, Layout};
@@ -103,6 +104,15 @@ impl fmt::Display for WireError {
 }
 
 impl core::error::Error for WireError {}
+
+impl From<WireError> for Error {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Length { .. } => Self::Length,
+            _ => Self::Range,
+        }
+    }
+}
 
 /// Values with a canonical encoding.
 pub trait Wire {

@@ -1,7 +1,7 @@
 //! The stack that core's entry points use, beyond the large values that their callers provide.
 //!
 //! `cargo xtask stack` prints the table. An enclave or a microcontroller gives a task a few tens of
-//! kilobytes, so every entry point but the ML-DSA ones (measured too, see `attest::mldsa`) stays
+//! kilobytes, so every entry point but those of signatures and ML-KEM (measured too) stays
 //! below [`LIMIT`]. Measured by painting: the unused stack is filled with a pattern, the entry point
 //! runs, and the deepest word that lost the pattern says how far down it went.
 #![cfg(not(miri))]
@@ -13,6 +13,7 @@ use available::available;
 use bytemuck::Zeroable;
 use chacha20::{ChaCha12Rng, ChaCha20Rng};
 use libcrux_ml_dsa::ml_dsa_65 as libcrux;
+use libcrux_ml_kem::mlkem768;
 use rand_core::{Rng, SeedableRng};
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -23,18 +24,20 @@ use symbolon_core::attest::{
     Verify, Window, WindowPath, WindowTree, bulk, commit, fndsa, hash, key_id, mldsa, slhdsa,
 };
 use symbolon_core::bfv::{
-    Ciphertext, GaloisKey, Hoisted, KeyGen, Multiply, Plaintext, Product, PublicKey, Q54, Q81,
-    Q108, Q135, RelinKey, Rotation, SecretKey, SeededCiphertext, Switch, Tensor, Zero, encrypt,
-    generate, params,
+    self, Ciphertext, GaloisKey, Hoisted, KeyGen, KeyPair, KeyPairMaker, KeySetMaker, Multiply,
+    Plaintext, Product, PublicKey, Q54, Q81, Q108, Q135, RelinKey, Rotation, SecretKey,
+    SeededCiphertext, Switch, Tensor, Zero, ZeroMaker, encrypt, generate, params,
 };
+use symbolon_core::kem::{self, Decapsulate, Encapsulate, mlkem};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::mask::masked;
 use symbolon_core::matching::{
-    Blind, Decisions, Folded, Layout, MAX_USERS, Threshold, fold, quantise,
+    Blind, BlindMaker, Decisions, Folded, Layout, MAX_USERS, SeededBlind, Threshold, fold, quantise,
 };
 use symbolon_core::ntt::N;
 use symbolon_core::place;
 use symbolon_core::poly::{Coeff, Poly};
+use symbolon_core::pool::Material;
 use symbolon_core::rns::Rns;
 use symbolon_core::sample::{self, Stream};
 use symbolon_core::wire::Wire;
@@ -168,6 +171,8 @@ fn arithmetic<const L: usize>(k: &Kernels) {
             layout.encode_templates(k, vectors(), plain, multiplicand)
         })
         .unwrap();
+    let maker = &mut BlindMaker { kernels: k, key: public, layout, scratch };
+    material::<SeededBlind<L>>(&mut table, maker);
     table.measure("Blind::prepare", || blind.prepare(k, public, layout, &[9; 32], scratch));
     let folded = table.measure("matching::fold", || fold(k, probe, templates, blind)).unwrap();
     let decisions = table.measure("SecretKey::decide", || secret.decide(k, folded, !0, threshold));
@@ -234,6 +239,36 @@ where
     let bytes = &mut vec![0; GaloisKey::<L>::SIZE][..];
     table.measure("wire: encode GaloisKey", || galois.encode(k, bytes)).unwrap();
     table.measure("wire: decode GaloisKey", || galois.decode(k, bytes)).unwrap();
+    table
+}
+
+/// What a pool does with one of a kind.
+fn material<M: Material>(table: &mut Table, maker: &mut M::Maker<'_>) {
+    println!("    {}", M::NAME);
+    let (value, rng) = (zeroed::<M>(), &mut ChaCha20Rng::from_seed([1; 32]));
+    table.measure("Material::generate", || value.generate(maker, rng)).unwrap();
+    let bytes = &mut vec![0; M::PUBLIC_SIZE][..];
+    table.measure("Material::public", || value.public(maker, bytes)).unwrap();
+    let bytes = &mut vec![0; M::SERIAL_SIZE][..];
+    table.measure("Material::serialise", || value.serialise(maker, bytes)).unwrap();
+    table.measure("Material::zeroize", || value.zeroize());
+    table.measure("Material::restore", || value.restore(maker, bytes)).unwrap();
+}
+
+/// The kinds of keys of BFV.
+fn kinds<const L: usize>(k: &'static Kernels) -> Table
+where
+    Rns<L>: Switch,
+{
+    let mut table = Table::new(&format!("{}, {} kernels: pools", params::name::<L>(), k.isa()));
+    let key = zeroed::<PublicKey<L>>();
+    let scratch = zeroed::<Poly<L, Coeff>>();
+    generate(k, &[7; 32], zeroed(), key, scratch);
+    material::<Zero<L>>(&mut table, &mut ZeroMaker { kernels: k, key, scratch });
+    material::<KeyPair<L>>(&mut table, &mut KeyPairMaker { kernels: k, scratch });
+    let (keygen, rotations) = (zeroed(), &[Rotation::Swap]);
+    let maker = &mut KeySetMaker { kernels: k, scratch, keygen, rotations };
+    material::<bfv::KeySet<L, 1>>(&mut table, maker);
     table
 }
 
@@ -359,6 +394,39 @@ fn attest() {
     table.measure("StreamVerifier::finish", || verifier.finish().map(|_| ())).unwrap();
 }
 
+/// The kinds that are held as bytes, and ML-KEM.
+fn bytes() {
+    let mut table = Table::new("keys held as bytes: no limit");
+    material::<mldsa::SeedKey>(&mut table, &mut &mut *Box::leak(Box::new(None)));
+    material::<fndsa::SigningKey>(&mut table, &mut ());
+    material::<slhdsa::SigningKey>(&mut table, &mut ());
+    material::<mlkem::DecapsulationKey>(&mut table, &mut ());
+
+    let mut table = Table::new("ML-KEM-768: no limit");
+    let key = zeroed::<mlkem::DecapsulationKey>();
+    table.measure("DecapsulationKey::derive", || key.derive(&[5; kem::SEED_SIZE]));
+    let mut public = [0; kem::ENCAPSULATION_KEY_SIZE];
+    key.encapsulation_key(&mut public);
+    let decode = || mlkem::EncapsulationKey::decode(&public);
+    let encapsulate = table.measure("EncapsulationKey::decode", decode).unwrap();
+    let (mut ciphertext, mut secret) = ([0; kem::CIPHERTEXT_SIZE], [0; kem::SECRET_SIZE]);
+    let rng = &mut ChaCha20Rng::from_seed([6; 32]);
+    table.measure("Encapsulate::encapsulate", || {
+        encapsulate.encapsulate(rng, &mut ciphertext, &mut secret);
+    });
+    let sent = secret;
+    let decapsulate = || key.decapsulate(&ciphertext, &mut secret);
+    table.measure("Decapsulate::decapsulate", decapsulate).unwrap();
+    assert_eq!(secret, sent);
+
+    let mut table = Table::new("ML-KEM-768, libcrux: no limit");
+    let pair = table.measure("generate_key_pair", || mlkem768::generate_key_pair([5; 64]));
+    assert_eq!(*pair.pk(), public);
+    table.measure("encapsulate", || mlkem768::encapsulate(pair.public_key(), [6; 32]));
+    let decapsulate = || mlkem768::decapsulate(pair.private_key(), &ciphertext.into());
+    assert_eq!(table.measure("decapsulate", decapsulate), sent);
+}
+
 #[test]
 #[cfg_attr(debug_assertions, ignore = "frames are those of a release build: cargo xtask stack")]
 fn entry_points_keep_to_little_stack() {
@@ -375,8 +443,12 @@ fn entry_points_keep_to_little_stack() {
             products::<Q135>(k, &mut table);
             switch_modulus::<Q135, Q108>(k, &mut table);
             table.assert_below_limit();
+            kinds::<Q54>(k).assert_below_limit();
+            kinds::<Q81>(k).assert_below_limit();
+            kinds::<Q135>(k).assert_below_limit();
         }
         attest();
+        bytes();
     });
 }
 
@@ -467,8 +539,8 @@ fn families() {
     }
 }
 
-/// Of an SLH-DSA key's secrets, and of the seed an FN-DSA key was made of, nothing stays. (Without
-/// wiping the FN-DSA seed does; `slh-dsa` itself copies no key to the stack, and should go on so.)
+/// Of an SLH-DSA key's secrets, of the seed an FN-DSA key was made of, of an ML-KEM key's and of what it
+/// decapsulates, nothing stays. (Without wiping the seeds do; `slh-dsa` itself copies no key to the stack, and should go on so.)
 #[test]
 #[cfg_attr(debug_assertions, ignore = "frames are those of a release build: cargo xtask stack")]
 fn nothing_of_a_signing_key_stays_on_the_stack() {
@@ -499,6 +571,28 @@ fn nothing_of_a_signing_key_stays_on_the_stack() {
         });
         println!("FN-DSA: {made} words after making a key");
         assert_eq!(made, 0);
+
+        let seed: [u8; kem::SEED_SIZE] = array::from_fn(|i| i as u8 ^ 0xa5);
+        let mut key = mlkem::DecapsulationKey::ZERO;
+        let made = left_behind(&pieces(&seed), &mut || key.derive(&seed));
+        let mut public = [0; kem::ENCAPSULATION_KEY_SIZE];
+        key.encapsulation_key(&mut public);
+        let encapsulate = mlkem::EncapsulationKey::decode(&public).unwrap();
+        let (mut ciphertext, mut secret) = ([0; kem::CIPHERTEXT_SIZE], [0; kem::SECRET_SIZE]);
+        let rng = || ChaCha20Rng::from_seed([6; 32]);
+        encapsulate.encapsulate(&mut rng(), &mut ciphertext, &mut secret);
+        let mut message = [0; 32];
+        rng().fill_bytes(&mut message);
+        let secrets: HashSet<u32> =
+            [&seed[32..], &secret, &message].into_iter().flat_map(pieces).collect();
+        let sent = left_behind(&secrets, &mut || {
+            encapsulate.encapsulate(&mut rng(), &mut ciphertext, &mut secret);
+        });
+        let received = left_behind(&secrets, &mut || {
+            key.decapsulate(&ciphertext, &mut secret).unwrap();
+        });
+        println!("ML-KEM: {made} words after making a key, {sent} sending, {received} receiving");
+        assert_eq!((made, sent, received), (0, 0, 0));
     });
 }
 
@@ -573,6 +667,42 @@ fn what_was_made_ahead_is_wiped() {
         keys.derive(k, &[7; 32]);
         keys.relin(k, &mut boxed());
         assert!(wiped(keys, 0), "generator of switching keys");
+    }
+}
+
+/// Whether nothing but zeros is left of a key that was made and zeroised.
+fn zeroised<M: Material>(maker: &mut M::Maker<'_>) -> bool {
+    let mut value = bytemuck::zeroed_box::<M>();
+    value.generate(maker, &mut ChaCha20Rng::from_seed([1; 32])).unwrap();
+    let memory = Box::into_raw(value);
+    // SAFETY: the value is zeroised, looked at as bytes, which were initialised, padding (zeroed when
+    // it was made) included, and dropped once.
+    unsafe {
+        (*memory).zeroize();
+        let bytes = memory.cast::<u8>();
+        let is_zero = (0..size_of::<M>()).all(|i| bytes.add(i).read_volatile() == 0);
+        drop(Box::from_raw(memory));
+        is_zero
+    }
+}
+
+#[test]
+fn nothing_is_left_of_what_a_pool_wipes() {
+    assert!(zeroised::<mldsa::SeedKey>(&mut &mut *Box::new(None)));
+    assert!(zeroised::<fndsa::SigningKey>(&mut ()));
+    assert!(zeroised::<slhdsa::SigningKey>(&mut ()));
+    assert!(zeroised::<mlkem::DecapsulationKey>(&mut ()));
+    for k in available() {
+        let (key, scratch) = (zeroed(), zeroed());
+        generate::<Q54>(k, &[7; 32], zeroed(), key, scratch);
+        assert!(zeroised::<Zero<Q54>>(&mut ZeroMaker { kernels: k, key, scratch }));
+        let layout = Layout::D128;
+        let maker = &mut BlindMaker { kernels: k, key, layout, scratch };
+        assert!(zeroised::<SeededBlind<Q54>>(maker));
+        assert!(zeroised::<KeyPair<Q54>>(&mut KeyPairMaker { kernels: k, scratch }));
+        let (keygen, rotations) = (zeroed(), &[Rotation::Rows(1), Rotation::Swap]);
+        let maker = &mut KeySetMaker { kernels: k, scratch, keygen, rotations };
+        assert!(zeroised::<bfv::KeySet<Q54, 2>>(maker));
     }
 }
 

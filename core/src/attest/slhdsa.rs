@@ -15,11 +15,14 @@
 
 use super::family::wiping;
 use super::{Domain, Error, Family, Result, Sign, Verify, hash};
+use crate::error;
+use crate::pool::{Material, bytes};
+use bytemuck::Zeroable;
 use core::fmt;
 use rand_core::CryptoRng;
 use sha3::digest::array::Array;
 use slh_dsa::Sha2_128f;
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub use super::family::SEED_SIZE;
 
@@ -46,16 +49,20 @@ const INIT_STACK: usize = 6 * 1024 / 8;
 /// After signing (74 KB measured).
 const SIGN_STACK: usize = 76 * 1024 / 8;
 
-/// A signing key: zeroised on drop, and kept where the caller puts it, since a move leaves a copy.
-pub struct SigningKey(slh_dsa::SigningKey<Sha2_128f>);
+/// Bytes of an encoded signing key: SK.seed, SK.prf, PK.seed, PK.root (FIPS 205, figure 15).
+const SECRET_SIZE: usize = 4 * N;
+
+/// A signing key, encoded, with the root in it: zeroised on drop, and kept where the caller puts it, since
+/// a move leaves a copy. All zeros are no key.
+#[derive(Zeroable, Zeroize, ZeroizeOnDrop)]
+#[repr(transparent)]
+pub struct SigningKey([u8; SECRET_SIZE]);
 
 // Does not compile if the crate's zeroisation is switched off.
 const _: () = {
     const fn zeroised<T: ZeroizeOnDrop>() {}
     zeroised::<slh_dsa::SigningKey<Sha2_128f>>();
 };
-
-impl ZeroizeOnDrop for SigningKey {}
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,26 +71,45 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Derives a key from `seed` into `slot`, dropping a key that was there (FIPS 205, Algorithm 18).
+    /// All zero, for statics: not a key until it is derived.
+    pub const ZERO: Self = Self([0; SECRET_SIZE]);
+
+    /// [Derives](Self::derive) a key from `seed` into `slot`, dropping a key that was there.
+    pub fn init<'a>(slot: &'a mut Option<Self>, seed: &[u8; SEED_SIZE]) -> &'a Self {
+        let key = slot.insert(Self::ZERO);
+        key.derive(seed);
+        key
+    }
+
+    /// Derives a key from `seed`, in place (FIPS 205, Algorithm 18).
     ///
     /// FIPS 205 wants three independent seeds of 16 bytes. SK.seed, SK.prf and PK.seed are the first
     /// halves of the [`hash`] of `seed` and one byte, 0, 1 and 2, under `symbolon/slh-dsa-seeds/v1`.
     /// The seed must be 32 bytes from a cryptographic generator, and stays the caller's to zeroise.
-    pub fn init<'a>(slot: &'a mut Option<Self>, seed: &[u8; SEED_SIZE]) -> &'a Self {
+    pub fn derive(&mut self, seed: &[u8; SEED_SIZE]) {
         wiping::<INIT_STACK, _>(|| {
             let part = |index: u8| Zeroizing::new(hash(SEEDS, &[seed, &[index]]));
-            Self::derive(slot, &first_half(&part(0)), &first_half(&part(1)), &first_half(&part(2)))
-        })
+            self.set(&first_half(&part(0)), &first_half(&part(1)), &first_half(&part(2)));
+        });
     }
 
     /// FIPS 205, Algorithm 18: the root of the top tree from SK.seed, SK.prf and PK.seed.
-    fn derive<'a>(
-        slot: &'a mut Option<Self>,
-        sk_seed: &[u8; N],
-        sk_prf: &[u8; N],
-        pk_seed: &[u8; N],
-    ) -> &'a Self {
-        slot.insert(Self(slh_dsa::SigningKey::slh_keygen_internal(sk_seed, sk_prf, pk_seed)))
+    fn set(&mut self, sk_seed: &[u8; N], sk_prf: &[u8; N], pk_seed: &[u8; N]) {
+        let key = slh_dsa::SigningKey::<Sha2_128f>::slh_keygen_internal(sk_seed, sk_prf, pk_seed);
+        self.0 = key.to_bytes().into();
+    }
+
+    /// The key as the crate has it: copied, nothing computed.
+    fn decode(&self) -> Result<slh_dsa::SigningKey<Sha2_128f>> {
+        if bytes::is_empty(&self.0) {
+            return Err(Error::Signing);
+        }
+        slh_dsa::SigningKey::try_from(&self.0[..]).map_err(|_| Error::Signing)
+    }
+
+    /// PK.seed, PK.root.
+    fn public_half(&self) -> &[u8] {
+        self.0.split_at(SECRET_SIZE - PUBLIC_KEY_SIZE).1
     }
 
     /// FIPS 205, Algorithm 22: without `opt_rand` deterministic.
@@ -97,7 +123,7 @@ impl SigningKey {
         let out = out.first_chunk_mut::<SIGNATURE_SIZE>().ok_or(Error::BufferTooSmall)?;
         wiping::<SIGN_STACK, _>(|| {
             let opt_rand = opt_rand.map(<[u8; N]>::as_slice);
-            let made = self.0.try_sign_with_context(message, context, opt_rand);
+            let made = self.decode()?.try_sign_with_context(message, context, opt_rand);
             *out = made.map_err(|_| Error::Signing)?.to_bytes().into();
             Ok(())
         })
@@ -115,7 +141,7 @@ fn first_half(digest: &[u8; 2 * N]) -> Zeroizing<[u8; N]> {
 impl Sign for SigningKey {
     const FAMILY: Family = Family::SlhDsaSha2_128f;
 
-    /// FIPS 205, Algorithm 22, with 16 bytes of `rng` as opt_rand. [`Error::Signing`] does not occur.
+    /// FIPS 205, Algorithm 22, with 16 bytes of `rng` as opt_rand. [`Error::Signing`] where there is no key.
     fn sign<R: CryptoRng + ?Sized>(
         &self,
         context: Domain,
@@ -133,9 +159,41 @@ impl Sign for SigningKey {
     }
 
     fn public_key(&self, out: &mut [u8]) -> Result<()> {
-        let public: &slh_dsa::VerifyingKey<Sha2_128f> = self.0.as_ref();
-        *out.first_chunk_mut::<PUBLIC_KEY_SIZE>().ok_or(Error::BufferTooSmall)? =
-            public.to_bytes().into();
+        let out = out.first_chunk_mut::<PUBLIC_KEY_SIZE>().ok_or(Error::BufferTooSmall)?;
+        out.copy_from_slice(self.public_half());
+        Ok(())
+    }
+}
+
+/// Made of 32 bytes of the generator; serialised as it lies. The root is not computed again.
+impl Material for SigningKey {
+    const NAME: &'static str = "slh-dsa-sha2-128f";
+    const MAX_USES: Option<u32> = None;
+    const PUBLIC_SIZE: usize = PUBLIC_KEY_SIZE;
+    const SERIAL_SIZE: usize = SECRET_SIZE;
+    type Maker<'m> = ();
+
+    fn generate<R: CryptoRng + ?Sized>(
+        &mut self,
+        (): &mut (),
+        rng: &mut R,
+    ) -> Result<(), error::Error> {
+        let mut seed = Zeroizing::new([0; SEED_SIZE]);
+        rng.fill_bytes(&mut *seed);
+        self.derive(&seed);
+        Ok(())
+    }
+
+    fn public(&self, (): &mut (), out: &mut [u8]) -> Result<(), error::Error> {
+        bytes::write(self.public_half(), out)
+    }
+
+    fn serialise(&self, (): &mut (), out: &mut [u8]) -> Result<(), error::Error> {
+        bytes::write(&self.0, out)
+    }
+
+    fn restore(&mut self, (): &mut (), bytes: &[u8]) -> Result<(), error::Error> {
+        self.0 = *bytes::read(bytes)?;
         Ok(())
     }
 }
@@ -193,9 +251,11 @@ mod tests {
     }
 
     /// A key of FIPS 205's three seeds, written one after the other.
-    fn derive<'a>(slot: &'a mut Option<SigningKey>, seeds: &[u8; 3 * N]) -> &'a SigningKey {
+    fn derive(seeds: &[u8; 3 * N]) -> SigningKey {
         let part = |i: usize| seeds[i * N..][..N].try_into().unwrap();
-        SigningKey::derive(slot, part(0), part(1), part(2))
+        let mut key = SigningKey::ZERO;
+        key.set(part(0), part(1), part(2));
+        key
     }
 
     /// NIST ACVP, SLH-DSA-keyGen-FIPS205, vector set 53, SLH-DSA-SHA2-128f, cases 21 to 23: the three
@@ -219,11 +279,10 @@ mod tests {
                 "20F5F0463B626060D27C46E30CEF61A1",
             ),
         ];
-        let mut slot = None;
         for (seeds, root) in vectors {
             let seeds: [u8; 3 * N] = unhex(seeds);
             let mut public = [0; PUBLIC_KEY_SIZE];
-            derive(&mut slot, &seeds).public_key(&mut public).unwrap();
+            derive(&seeds).public_key(&mut public).unwrap();
             assert_eq!(public[..N], seeds[2 * N..]);
             assert_eq!(public[N..], unhex::<N>(root));
         }
@@ -246,11 +305,11 @@ mod tests {
              B505D7CFAD1B497499323C8686325E47",
         );
         let opt_rand: [u8; N] = unhex("33B3C07507E4201748494D832B6EE2A6");
-        let mut slot = None;
-        let key = derive(&mut slot, &seeds);
+        let key = derive(&seeds);
         let mut public = [0; PUBLIC_KEY_SIZE];
         key.public_key(&mut public).unwrap();
-        let signature = key.0.slh_sign_internal(&[&message], Some(&opt_rand)).to_bytes();
+        let signature =
+            key.decode().unwrap().slh_sign_internal(&[&message], Some(&opt_rand)).to_bytes();
         let text = format!(
             "# SPHINCS+\n\ncount = 0\nseed = {}\nmlen = 33\nmsg = {}\npk = {}\nsk = {}{}\n\
              smlen = {}\nsm = {}{}\n\n",
@@ -280,7 +339,8 @@ mod tests {
         let mut signature = [0; SIGNATURE_SIZE];
         key.sign_deterministic(Domain::new("symbolon/test"), b"message", &mut signature).unwrap();
         let prefixed: Vec<u8> = [&[0, 13], &b"symbolon/test"[..], b"message"].concat();
-        let expected = key.0.slh_sign_internal(&[&prefixed], Some(&public[..N])).to_bytes();
+        let expected =
+            key.decode().unwrap().slh_sign_internal(&[&prefixed], Some(&public[..N])).to_bytes();
         assert!(signature == expected[..]);
     }
 
@@ -288,8 +348,7 @@ mod tests {
     fn the_three_seeds_differ() {
         let mut slot = None;
         let key = SigningKey::init(&mut slot, &[7; SEED_SIZE]);
-        let bytes = key.0.to_bytes();
-        let (a, b, c) = (&bytes[..N], &bytes[N..2 * N], &bytes[2 * N..3 * N]);
+        let (a, b, c) = (&key.0[..N], &key.0[N..2 * N], &key.0[2 * N..3 * N]);
         assert!(a != b && a != c && b != c);
         assert_eq!(*a, hash(SEEDS, &[&[7; SEED_SIZE], &[0]])[..N]);
     }

@@ -63,6 +63,19 @@ pub const fn name<const L: usize>() -> &'static str {
     }
 }
 
+/// A name with the set's at its end, as pools give their kinds.
+macro_rules! kind {
+    ($kind:literal, $l:expr) => {
+        match $l {
+            $crate::bfv::Q54 => concat!($kind, "-q54"),
+            $crate::bfv::Q81 => concat!($kind, "-q81"),
+            $crate::bfv::Q108 => concat!($kind, "-q108"),
+            _ => concat!($kind, "-q135"),
+        }
+    };
+}
+pub(crate) use kind;
+
 const fn bits(x: u128) -> u32 {
     u128::BITS - x.leading_zeros()
 }

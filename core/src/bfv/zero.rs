@@ -3,11 +3,14 @@
 use super::encode::Plaintext;
 use super::encrypt::{Ciphertext, encrypt_under};
 use super::keys::PublicKey;
+use super::params::kind;
 use crate::error::Error;
 use crate::kernel::Kernels;
 use crate::place::wipe;
 use crate::poly::{Coeff, Poly};
+use crate::pool::{Material, bytes};
 use crate::sample::Stream;
+use crate::wire::Wire;
 use bytemuck::Zeroable;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
@@ -79,5 +82,60 @@ impl<const L: usize> Drop for Zero<L> {
         if self.is_fresh() {
             wipe(&mut self.ciphertext);
         }
+    }
+}
+
+impl<const L: usize> Zeroize for Zero<L> {
+    fn zeroize(&mut self) {
+        wipe(&mut self.ciphertext);
+        self.fresh.zeroize();
+    }
+}
+
+/// What making a [`Zero`] needs.
+pub struct ZeroMaker<'m, const L: usize> {
+    /// The processor's kernels.
+    pub kernels: &'m Kernels,
+    /// The key that messages are to be encrypted under.
+    pub key: &'m PublicKey<L>,
+    /// Working memory; holds zeros afterwards.
+    pub scratch: &'m mut Poly<L, Coeff>,
+}
+
+/// Serves once. Serialised as the ciphertext, which wants keeping as secret as it was. One that has
+/// served is not serialised ([`Error::ZeroUsed`]), or it would serve again; and whoever restores one
+/// twice has two that are the same.
+impl<const L: usize> Material for Zero<L> {
+    const NAME: &'static str = kind!("bfv-zero", L);
+    const MAX_USES: Option<u32> = Some(1);
+    const PUBLIC_SIZE: usize = 0;
+    const SERIAL_SIZE: usize = Ciphertext::<L>::SIZE;
+    type Maker<'m> = ZeroMaker<'m, L>;
+
+    fn generate<R: CryptoRng + ?Sized>(
+        &mut self,
+        maker: &mut Self::Maker<'_>,
+        rng: &mut R,
+    ) -> Result<(), Error> {
+        self.prepare(maker.kernels, maker.key, rng, maker.scratch);
+        Ok(())
+    }
+
+    fn public(&self, _: &mut Self::Maker<'_>, out: &mut [u8]) -> Result<(), Error> {
+        bytes::write(&[], out)
+    }
+
+    fn serialise(&self, maker: &mut Self::Maker<'_>, out: &mut [u8]) -> Result<(), Error> {
+        if !self.is_fresh() {
+            return Err(Error::ZeroUsed);
+        }
+        Ok(self.ciphertext.encode(maker.kernels, out)?)
+    }
+
+    fn restore(&mut self, maker: &mut Self::Maker<'_>, bytes: &[u8]) -> Result<(), Error> {
+        self.fresh = 0;
+        self.ciphertext.decode(maker.kernels, bytes)?;
+        self.fresh = 1;
+        Ok(())
     }
 }

@@ -14,15 +14,18 @@
 
 use super::layout::{Layout, MAX_USERS};
 use crate::attest::{Digest, Domain, hash};
+use crate::bfv::params::kind;
 use crate::bfv::{Ciphertext, PublicKey};
 use crate::error::Error;
 use crate::kernel::Kernels;
 use crate::place::{retag, wipe};
 use crate::poly::{Coeff, Eval, Mont, Poly};
+use crate::pool::{Material, bytes};
 use crate::rns::Rns;
 use crate::sample::{self, Stream, Words};
 use crate::zt::T;
 use bytemuck::Zeroable;
+use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
 const STREAM: Domain = Domain::new("symbolon/blind-stream/v1");
@@ -140,6 +143,105 @@ impl<const L: usize> Drop for Blind<L> {
         if self.is_fresh() {
             wipe(&mut self.folded);
         }
+    }
+}
+
+impl<const L: usize> Zeroize for Blind<L> {
+    fn zeroize(&mut self) {
+        wipe(&mut self.folded);
+        self.fresh.zeroize();
+    }
+}
+
+/// A re-randomisation with the seed that it was made of, which its statement commits to and an auditor
+/// may be shown: what a pool holds. All zeros are none.
+#[derive(Zeroable)]
+#[repr(C)]
+pub struct SeededBlind<const L: usize> {
+    blind: Blind<L>,
+    seed: [u8; 32],
+}
+
+impl<const L: usize> SeededBlind<L> {
+    /// All zero, for statics: [`fold`] refuses it until it is prepared.
+    pub const ZERO: Self = Self { blind: Blind::ZERO, seed: [0; 32] };
+
+    /// The re-randomisation, for [`fold`].
+    pub const fn blind(&mut self) -> &mut Blind<L> {
+        &mut self.blind
+    }
+
+    /// The secret seed, for [`commit_seed`]. It stays when the re-randomisation has served.
+    #[must_use]
+    pub const fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    fn prepare(&mut self, maker: &mut BlindMaker<'_, L>) {
+        self.blind.prepare(maker.kernels, maker.key, maker.layout, &self.seed, maker.scratch);
+    }
+}
+
+impl<const L: usize> Drop for SeededBlind<L> {
+    fn drop(&mut self) {
+        self.seed.zeroize();
+    }
+}
+
+impl<const L: usize> Zeroize for SeededBlind<L> {
+    fn zeroize(&mut self) {
+        self.blind.zeroize();
+        self.seed.zeroize();
+    }
+}
+
+/// What making a [`SeededBlind`] needs.
+pub struct BlindMaker<'m, const L: usize> {
+    /// The processor's kernels.
+    pub kernels: &'m Kernels,
+    /// The key that probes are encrypted under.
+    pub key: &'m PublicKey<L>,
+    /// The layout of probes and templates.
+    pub layout: Layout,
+    /// Working memory; holds zeros afterwards.
+    pub scratch: &'m mut Poly<L, Coeff>,
+}
+
+/// Serves once. Serialised as its seed: restoring costs what making costs, and wants the same key and
+/// layout. One that has served is not serialised ([`Error::BlindUsed`]), or it would serve again; and
+/// whoever restores one twice has two that are the same.
+impl<const L: usize> Material for SeededBlind<L> {
+    const NAME: &'static str = kind!("blind", L);
+    const MAX_USES: Option<u32> = Some(1);
+    const PUBLIC_SIZE: usize = 0;
+    const SERIAL_SIZE: usize = 32;
+    type Maker<'m> = BlindMaker<'m, L>;
+
+    fn generate<R: CryptoRng + ?Sized>(
+        &mut self,
+        maker: &mut Self::Maker<'_>,
+        rng: &mut R,
+    ) -> Result<(), Error> {
+        rng.fill_bytes(&mut self.seed);
+        self.prepare(maker);
+        Ok(())
+    }
+
+    fn public(&self, _: &mut Self::Maker<'_>, out: &mut [u8]) -> Result<(), Error> {
+        bytes::write(&[], out)
+    }
+
+    fn serialise(&self, _: &mut Self::Maker<'_>, out: &mut [u8]) -> Result<(), Error> {
+        if !self.blind.is_fresh() {
+            return Err(Error::BlindUsed);
+        }
+        bytes::write(&self.seed, out)
+    }
+
+    fn restore(&mut self, maker: &mut Self::Maker<'_>, bytes: &[u8]) -> Result<(), Error> {
+        self.seed = *bytes::read(bytes)?;
+        self.prepare(maker);
+        Ok(())
     }
 }
 

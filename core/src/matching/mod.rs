@@ -24,6 +24,6 @@ pub mod quantise;
 pub mod sum;
 
 pub use decide::{Decisions, Threshold};
-pub use fold::{Blind, Folded, fold};
+pub use fold::{Blind, BlindMaker, Folded, SeededBlind, fold};
 pub use layout::{Layout, MAX_DIMS, MAX_USERS};
 pub use quantise::{Quantisable, quantise};

@@ -1,11 +1,14 @@
 use super::super::family::wiping;
 use super::super::{Domain, Error, Family, Result, Sign};
 use super::{PUBLIC_KEY_SIZE, SEED_SIZE, SIGNATURE_SIZE};
+use crate::error;
+use crate::pool::{Material, bytes};
+use bytemuck::Zeroable;
 use core::fmt;
 use fn_dsa_kgen::{FN_DSA_LOGN_512, KeyPairGenerator as _, KeyPairGenerator512, sign_key_size};
 use fn_dsa_sign::{DomainContext, HASH_ID_RAW, RngError, SigningKey as _, SigningKey512};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Bytes of an encoded signing key: f, g and F, and the hash of the public key.
 const SECRET_SIZE: usize = sign_key_size(FN_DSA_LOGN_512);
@@ -15,15 +18,15 @@ const SECRET_SIZE: usize = sign_key_size(FN_DSA_LOGN_512);
 /// After key generation (29 KB measured).
 const INIT_STACK: usize = 32 * 1024 / 8;
 
-/// After signing (181 KB measured).
+/// After signing (181 KB measured), or reading a key (175).
 const SIGN_STACK: usize = 180 * 1024 / 8;
 
 /// A signing key, encoded: zeroised on drop, and kept where the caller puts it, since a move leaves a
-/// copy.
-#[derive(Zeroize, ZeroizeOnDrop)]
+/// copy. All zeros are no key.
+#[derive(Zeroable, Zeroize, ZeroizeOnDrop)]
+#[repr(C)]
 pub struct SigningKey {
     secret: [u8; SECRET_SIZE],
-    #[zeroize(skip)]
     public: [u8; PUBLIC_KEY_SIZE],
 }
 
@@ -41,22 +44,30 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Generates the key of `seed` into `slot`, dropping a key that was there.
+    /// All zero, for statics: not a key until it is derived.
+    pub const ZERO: Self = Self { secret: [0; SECRET_SIZE], public: [0; PUBLIC_KEY_SIZE] };
+
+    /// [Derives](Self::derive) the key of `seed` into `slot`, dropping a key that was there.
+    pub fn init<'a>(slot: &'a mut Option<Self>, seed: &[u8; SEED_SIZE]) -> &'a Self {
+        let key = slot.insert(Self::ZERO);
+        key.derive(seed);
+        key
+    }
+
+    /// Generates the key of `seed`, in place.
     ///
     /// Key generation draws 32 bytes, once, and computes everything from them: they are `seed`, which
     /// must come from a cryptographic generator and stays the caller's to zeroise. It takes variable
     /// time, some milliseconds.
-    pub fn init<'a>(slot: &'a mut Option<Self>, seed: &[u8; SEED_SIZE]) -> &'a Self {
+    pub fn derive(&mut self, seed: &[u8; SEED_SIZE]) {
         wiping::<INIT_STACK, _>(|| {
-            let key = slot.insert(Self { secret: [0; SECRET_SIZE], public: [0; PUBLIC_KEY_SIZE] });
             KeyPairGenerator512::default().keygen(
                 FN_DSA_LOGN_512,
                 &mut Fixed(seed),
-                &mut key.secret,
-                &mut key.public,
+                &mut self.secret,
+                &mut self.public,
             );
-            &*key
-        })
+        });
     }
 
     fn make<R: fn_dsa_sign::CryptoRng + fn_dsa_sign::RngCore>(
@@ -100,6 +111,45 @@ impl Sign for SigningKey {
     fn public_key(&self, out: &mut [u8]) -> Result<()> {
         *out.first_chunk_mut().ok_or(Error::BufferTooSmall)? = self.public;
         Ok(())
+    }
+}
+
+/// Made of 32 bytes of the generator; serialised as the signing key, from which the public key is
+/// computed again.
+impl Material for SigningKey {
+    const NAME: &'static str = "fn-dsa-512-draft";
+    const MAX_USES: Option<u32> = None;
+    const PUBLIC_SIZE: usize = PUBLIC_KEY_SIZE;
+    const SERIAL_SIZE: usize = SECRET_SIZE;
+    type Maker<'m> = ();
+
+    fn generate<R: CryptoRng + ?Sized>(
+        &mut self,
+        (): &mut (),
+        rng: &mut R,
+    ) -> Result<(), error::Error> {
+        let mut seed = Zeroizing::new([0; SEED_SIZE]);
+        rng.fill_bytes(&mut *seed);
+        self.derive(&seed);
+        Ok(())
+    }
+
+    fn public(&self, (): &mut (), out: &mut [u8]) -> Result<(), error::Error> {
+        bytes::write(&self.public, out)
+    }
+
+    fn serialise(&self, (): &mut (), out: &mut [u8]) -> Result<(), error::Error> {
+        bytes::write(&self.secret, out)
+    }
+
+    fn restore(&mut self, (): &mut (), bytes: &[u8]) -> Result<(), error::Error> {
+        let secret = bytes::read(bytes)?;
+        wiping::<SIGN_STACK, _>(|| {
+            let key = SigningKey512::decode(secret).ok_or(error::Error::Range)?;
+            key.to_verifying_key(&mut self.public);
+            self.secret = *secret;
+            Ok(())
+        })
     }
 }
 
