@@ -16,7 +16,7 @@
 //! | [`log`] | every decision, in a chain of signed windows |
 //! | [`batch`] | runs batches through the three, on every core |
 //! | [`isa`] | which kernels run |
-//! | [`families`] | signatures: the implementations that the host uses |
+//! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |
