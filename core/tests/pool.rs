@@ -272,6 +272,22 @@ fn impossible_settings_are_clamped() {
 }
 
 #[test]
+fn settings_can_be_changed() {
+    let pool = Fixed::<Key, 8>::new(Policy::new(8));
+    assert_eq!(pool.policy(), Policy::new(8));
+    fill(&pool, 0, 1);
+    let other = settings(10, 1, 3, 5);
+    pool.set_policy(other);
+    assert_eq!((pool.policy(), pool.wanted()), (other, 4));
+    fill(&pool, 0, 2);
+    assert_eq!(pool.acquire(0).unwrap().number, 2);
+    // It was made under the new policy and is used up; the one before is not.
+    assert_eq!(pool.acquire(0).unwrap().number, 1);
+    assert_eq!(pool.acquire(0).unwrap().number, 1);
+    assert_eq!(pool.acquire(10).unwrap_err(), Miss::Dry);
+}
+
+#[test]
 fn sizes_are_what_is_documented() {
     assert_eq!(Pool::<Key>::size(0), None);
     assert_eq!(Pool::<Key>::size(usize::MAX), None);

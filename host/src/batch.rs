@@ -4,17 +4,15 @@
 //! and takes the next batch when it has finished one; nothing on the way allocates but the results.
 //! Decided batches go to the signer, and no answer leaves [`Pipeline::run`] before the log has it.
 
-use crate::custodian::{self, Claims, Custodian};
+use crate::custodian::{self, Claims, Custodian, Epoch, Epochs};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::{Entry, Gallery};
 use crate::gateway::{self, Gateway};
-use crate::keys::CustodianSeeds;
 use crate::matcher::{self, Matcher};
 use crate::signer::{Signer, Ticket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use symbolon_core::attest::Leaf;
-use symbolon_core::bfv::PublicKey;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Layout, Threshold};
 use symbolon_platform::clock::Stopwatch;
@@ -63,21 +61,23 @@ pub struct Pipeline<const L: usize> {
     kernels: &'static Kernels,
     layout: Layout,
     threshold: Threshold,
-    gateway: Gateway<L>,
-    matcher: Matcher<L>,
+    gateway: Gateway,
+    matcher: Matcher,
     custodian: Custodian<L>,
     signer: Arc<Signer>,
 }
 
 struct Worker<const L: usize> {
+    epoch: Arc<Epoch<L>>,
     gateway: gateway::Desk<L>,
     matcher: matcher::Desk<L>,
     custodian: custodian::Desk<L>,
 }
 
 impl<const L: usize> Worker<L> {
-    fn new(layout: Layout) -> Result<Self> {
+    fn new(layout: Layout, epoch: Arc<Epoch<L>>) -> Result<Self> {
         Ok(Self {
+            epoch,
             gateway: gateway::Desk::new(layout)?,
             matcher: matcher::Desk::new()?,
             custodian: custodian::Desk::new()?,
@@ -86,25 +86,21 @@ impl<const L: usize> Worker<L> {
 }
 
 impl<const L: usize> Pipeline<L> {
-    /// All roles, from the custodian's seed and the public key, and whoever signs what is decided.
+    /// All roles: a custodian, and whoever signs what it decides.
     pub fn new(
         kernels: &'static Kernels,
         layout: Layout,
         threshold: Threshold,
-        seeds: &CustodianSeeds,
-        public: Box<PublicKey<L>>,
+        custodian: Custodian<L>,
         signer: Arc<Signer>,
     ) -> Self {
-        let public: Arc<PublicKey<L>> = Arc::from(public);
-        Self {
-            kernels,
-            layout,
-            threshold,
-            gateway: Gateway::new(kernels, layout, Arc::clone(&public)),
-            matcher: Matcher::new(kernels, layout, public),
-            custodian: Custodian::new(kernels, seeds),
-            signer,
-        }
+        let (gateway, matcher) = (Gateway::new(kernels, layout), Matcher::new(kernels, layout));
+        Self { kernels, layout, threshold, gateway, matcher, custodian, signer }
+    }
+
+    /// The custodian's keys.
+    pub fn epochs(&self) -> &Epochs<L> {
+        self.custodian.epochs()
     }
 
     /// Batches refused by the custodian so far.
@@ -127,7 +123,7 @@ impl<const L: usize> Pipeline<L> {
         let batches: Vec<_> = attempts.chunks(users).collect();
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<(usize, Outcome)>> {
-            let mut worker = Worker::new(self.layout)?;
+            let mut worker = Worker::new(self.layout, self.custodian.epochs().current())?;
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -170,12 +166,15 @@ impl<const L: usize> Pipeline<L> {
         let mut watch = Stopwatch::start();
         let mut stages = Stages::default();
 
-        self.gateway.encrypt(&mut worker.gateway, &probes)?;
+        self.custodian.epochs().begin(&mut worker.epoch);
+        let epoch = &*worker.epoch;
+        self.gateway.encrypt(&mut worker.gateway, epoch.public(), &probes)?;
         stages.encrypt = watch.lap();
         let ciphertext = worker.gateway.ciphertext();
-        let (folded, blind) = self.matcher.fold(&mut worker.matcher, ciphertext, &templates)?;
+        let (folded, blind) =
+            self.matcher.fold(&mut worker.matcher, epoch.public(), ciphertext, &templates)?;
         stages.fold = watch.lap();
-        let decisions = self.custodian.decide(folded, batch.len(), self.threshold);
+        let decisions = self.custodian.decide(epoch, folded, batch.len(), self.threshold);
         stages.decrypt = watch.lap();
 
         let probe = worker.gateway.digest(self.kernels);
@@ -190,6 +189,7 @@ impl<const L: usize> Pipeline<L> {
         });
         let attested = self.custodian.attest(
             &mut worker.custodian,
+            epoch,
             folded,
             decisions,
             self.threshold,

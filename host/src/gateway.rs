@@ -1,11 +1,10 @@
-//! The gateway: sees probes, encrypts them, and nothing else. It holds the public key only.
+//! The gateway: sees probes, encrypts them, and nothing else. It is given the public key only.
 
 use crate::error::{Error, Kind, Result};
 use crate::gallery::vector_error;
 use crate::random::random;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use std::sync::Arc;
 use symbolon_core::attest::{Digest, Domain, bulk};
 use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey, encrypt};
 use symbolon_core::kernel::Kernels;
@@ -24,10 +23,9 @@ pub struct Request {
 }
 
 /// A gateway, shared by all threads.
-pub struct Gateway<const L: usize> {
+pub struct Gateway {
     kernels: &'static Kernels,
     layout: Layout,
-    key: Arc<PublicKey<L>>,
 }
 
 /// One thread's working memory, made once.
@@ -78,17 +76,22 @@ impl<const L: usize> Desk<L> {
     }
 }
 
-impl<const L: usize> Gateway<L> {
-    /// A gateway for a deployment's public key.
-    pub fn new(kernels: &'static Kernels, layout: Layout, key: Arc<PublicKey<L>>) -> Self {
-        Self { kernels, layout, key }
+impl Gateway {
+    /// A gateway for people of this layout.
+    pub fn new(kernels: &'static Kernels, layout: Layout) -> Self {
+        Self { kernels, layout }
     }
 
-    /// Quantises and encrypts a batch: one probe a lane, from lane 0.
+    /// Quantises a batch and encrypts it under `key`: one probe a lane, from lane 0.
     ///
     /// Errors: `E-NOT-FINITE`, `E-ZERO-VECTOR`, `E-DIMENSION`, each with the lane as row;
     /// `E-ARGUMENT` for more probes than lanes.
-    pub fn encrypt(&self, desk: &mut Desk<L>, probes: &[&[f64]]) -> Result<()> {
+    pub fn encrypt<const L: usize>(
+        &self,
+        desk: &mut Desk<L>,
+        key: &PublicKey<L>,
+        probes: &[&[f64]],
+    ) -> Result<()> {
         let dims = self.layout.dims();
         let Some(quantised) = desk.quantised.get_mut(..probes.len() * dims) else {
             return Err(Error::new(Kind::Argument, "more probes than lanes"));
@@ -103,7 +106,7 @@ impl<const L: usize> Gateway<L> {
             .map_err(|e| Error::new(Kind::Argument, e.to_string()))?;
         encrypt(
             self.kernels,
-            &self.key,
+            key,
             &desk.plain,
             &mut desk.rng,
             &mut desk.ciphertext,

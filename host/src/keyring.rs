@@ -9,7 +9,7 @@
 //! | 4 | magic `SYVK` |
 //! | 1 | version: 2 |
 //! | 1 | keys: 3 |
-//! | 4 | key epoch |
+//! | 4 | key epoch: receipts under the set name this BFV key, or a later one |
 //! | 16 | deployment |
 //! | 8, 8 | first and last millisecond at which the set may sign, since 1970 |
 //! | 16 | key id: [`key_id`] of the three keys |
@@ -23,7 +23,7 @@
 //! time: who stole a key writes any time.
 
 use crate::error::{Error, Kind, Result};
-use crate::families::VerifyingKey as MlDsa;
+use crate::families::mldsa::VerifyingKey as MlDsa;
 use crate::keys::Deployment;
 use crate::signer::SignedWindow;
 use std::collections::BTreeSet;
@@ -261,7 +261,7 @@ impl Keyring {
     }
 
     /// Verifies a receipt under the key set that it names: both paths, all three signatures, the keys'
-    /// validity, deployment and key epoch. Gives the leaf, or the reason for refusing it.
+    /// validity, deployment, and that the key epoch is none from before the set's. Gives the leaf, or the reason for refusing it.
     pub fn verify<'a>(&self, receipt: &'a Receipt<'_>) -> std::result::Result<&'a Leaf, String> {
         let Some(entry) = self.find(&receipt.window.keys) else {
             if self.entries.iter().all(|e| e.deployment.id != receipt.window.deployment) {
@@ -273,7 +273,7 @@ impl Keyring {
         if receipt.window.deployment != entry.deployment.id {
             return Err("the receipt is another deployment's".into());
         }
-        if receipt.batch.key_epoch != entry.deployment.epoch {
+        if receipt.batch.key_epoch < entry.deployment.epoch {
             return Err(format!("the receipt is of key epoch {}", receipt.batch.key_epoch));
         }
         receipt.verify(&entry.keys).map_err(|e| e.to_string())

@@ -19,7 +19,7 @@
 //! in the list are not kept).
 
 use crate::error::{Error, Kind, Result};
-use crate::families::SigningKey as MlDsa;
+use crate::families::mldsa::SigningKey as MlDsa;
 use crate::isa;
 use crate::keyring::{
     self, Entry, Keyring, PublicKeys, REVOKED, VERIFY, exists, hex, key_error, load_revoked,
@@ -39,7 +39,7 @@ use std::thread;
 use symbolon_core::attest::{
     Domain, Family, KeyId, Refill, SEED_SIZE, Sign, Validity, Window, fndsa, hash, slhdsa,
 };
-use symbolon_core::bfv::{PublicKey, Q54, Q81, SecretKey, generate, params};
+use symbolon_core::bfv::{KeyPair, PublicKey, Q54, Q81, generate, params};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::wire::Wire;
@@ -187,11 +187,9 @@ impl CustodianSeeds {
         out
     }
 
-    /// Derives the BFV secret key.
-    pub fn secret_key<const L: usize>(&self, k: &Kernels) -> Box<SecretKey<L>> {
-        let mut secret = bytemuck::zeroed_box::<SecretKey<L>>();
-        secret.derive(k, &self.bfv);
-        secret
+    /// Derives the BFV keys, in place.
+    pub fn derive<const L: usize>(&self, k: &Kernels, pair: &mut KeyPair<L>) {
+        pair.derive(k, &self.bfv, &mut bytemuck::zeroed_box::<Poly<L, Coeff>>());
     }
 
     /// Derives the BFV public key.
@@ -570,15 +568,11 @@ fn encoded<T: Wire>(k: &Kernels, value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Reads `public.key` and, where the custodian's seeds are at hand, holds it against them: what is
-/// encrypted for another key decrypts to noise, and everybody would be rejected without a word.
+/// Reads `public.key` and holds it against the custodian's seeds: what is encrypted for another key
+/// decrypts to noise, and everybody would be rejected without a word.
 ///
 /// Errors: `E-KEY-FILE`, `E-IO`.
-pub fn load_public<const L: usize>(
-    dir: &Path,
-    k: &Kernels,
-    seeds: &CustodianSeeds,
-) -> Result<Box<PublicKey<L>>> {
+pub fn check_public<const L: usize>(dir: &Path, k: &Kernels, seeds: &CustodianSeeds) -> Result<()> {
     let path = dir.join(PUBLIC);
     let bytes = read_public(&path, PublicKey::<L>::SIZE)?;
     let mut key = bytemuck::zeroed_box::<PublicKey<L>>();
@@ -586,5 +580,5 @@ pub fn load_public<const L: usize>(
     if bytes != encoded(k, &*seeds.public_key::<L>(k)) {
         return Err(key_error(&path, "belongs to another secret key than custodian.key holds"));
     }
-    Ok(key)
+    Ok(())
 }

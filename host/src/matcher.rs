@@ -6,7 +6,6 @@ use crate::gallery::Entry;
 use crate::random::random;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use std::sync::Arc;
 use symbolon_core::attest::Digest;
 use symbolon_core::bfv::{Ciphertext, Plaintext, PublicKey};
 use symbolon_core::kernel::Kernels;
@@ -16,10 +15,9 @@ use symbolon_core::poly::{Coeff, Poly};
 use zeroize::{Zeroize, Zeroizing};
 
 /// A matcher, shared by all threads.
-pub struct Matcher<const L: usize> {
+pub struct Matcher {
     kernels: &'static Kernels,
     layout: Layout,
-    key: Arc<PublicKey<L>>,
 }
 
 /// One thread's working memory, made once.
@@ -52,26 +50,27 @@ impl<const L: usize> Drop for Desk<L> {
     }
 }
 
-impl<const L: usize> Matcher<L> {
-    /// A matcher for a deployment's public key.
-    pub fn new(kernels: &'static Kernels, layout: Layout, key: Arc<PublicKey<L>>) -> Self {
-        Self { kernels, layout, key }
+impl Matcher {
+    /// A matcher for people of this layout.
+    pub fn new(kernels: &'static Kernels, layout: Layout) -> Self {
+        Self { kernels, layout }
     }
 
-    /// Matches a batch against one template a lane, re-randomised under a fresh seed. Gives what the
-    /// custodian is sent and the commitment to the seed.
+    /// Matches a batch, encrypted under `key`, against one template a lane, re-randomised under a fresh
+    /// seed. Gives what the custodian is sent and the commitment to the seed.
     ///
     /// Errors: `E-ARGUMENT` for more templates than lanes or one of another layout.
-    pub fn fold<'a>(
+    pub fn fold<'a, const L: usize>(
         &self,
         desk: &'a mut Desk<L>,
+        key: &PublicKey<L>,
         probe: &Ciphertext<L>,
         templates: &[&Entry],
     ) -> Result<(&'a Folded<L>, Digest)> {
         let error = |e: symbolon_core::Error| Error::new(Kind::Argument, e.to_string());
         let mut seed = Zeroizing::new([0; 32]);
         desk.rng.fill_bytes(&mut *seed);
-        desk.blind.prepare(self.kernels, &self.key, self.layout, &seed, &mut desk.scratch);
+        desk.blind.prepare(self.kernels, key, self.layout, &seed, &mut desk.scratch);
         let templates = self
             .layout
             .encode_templates(

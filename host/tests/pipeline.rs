@@ -3,15 +3,19 @@
 
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 use symbolon_core::attest::{Domain, Receipt, Validity, bulk};
 use symbolon_core::bfv::{Ciphertext, Q54, Q81};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Folded, Layout, Threshold};
 use symbolon_core::wire::Wire;
 use symbolon_host::batch::{Attempt, Outcome, Pipeline};
-use symbolon_host::custodian::Custodian;
+use symbolon_host::custodian::{Custodian, Limits};
 use symbolon_host::error::Kind;
 use symbolon_host::gallery::{Entry, Gallery, record};
 use symbolon_host::gateway::{self, Gateway};
@@ -24,6 +28,7 @@ use symbolon_host::policy;
 use symbolon_host::private_file;
 use symbolon_host::signer::{Settings, Signer};
 use symbolon_host::store::Store;
+use symbolon_platform::locked::{OnFailure, Options};
 
 const LAYOUTS: [Layout; 3] = [Layout::D128, Layout::D256, Layout::D512];
 const PEOPLE: usize = 6;
@@ -66,13 +71,23 @@ fn gallery(layout: Layout) -> Gallery {
 }
 
 fn pipeline<const L: usize>(layout: Layout, cosine: f64) -> Pipeline<L> {
-    signing_pipeline(layout, cosine).0
+    signing_pipeline(layout, cosine, None).0
+}
+
+/// A custodian with the key of the seeds first.
+fn custodian<const L: usize>(limits: Option<Limits>) -> Custodian<L> {
+    // As root or not, and with how much memory may be locked, is not what these tests are about.
+    let memory = Options { on_failure: OnFailure::Degrade, huge: false };
+    Custodian::new(kernels(), &seeds::<L>(), limits, memory).unwrap()
 }
 
 /// With the keys that its receipts verify under.
-fn signing_pipeline<const L: usize>(layout: Layout, cosine: f64) -> (Pipeline<L>, Keyring) {
+fn signing_pipeline<const L: usize>(
+    layout: Layout,
+    cosine: f64,
+    limits: Option<Limits>,
+) -> (Pipeline<L>, Keyring) {
     let (seeds, threshold) = (seeds::<L>(), Threshold::from_cosine(layout, cosine).unwrap());
-    let public = seeds.public_key::<L>(kernels());
     // The log's file stays open after its directory has gone, on Unix.
     let dir = tempfile::tempdir().unwrap();
     let log = Log::create_or_open(dir.path(), seeds.deployment.id, seeds.seal_key()).unwrap();
@@ -80,7 +95,7 @@ fn signing_pipeline<const L: usize>(layout: Layout, cosine: f64) -> (Pipeline<L>
     let ring = Keyring::parse(&keys.public(), Path::new("ring")).unwrap();
     let signer = Signer::start(log, Arc::new(keys), Settings::default()).unwrap();
     let signer = Arc::new(signer);
-    (Pipeline::new(kernels(), layout, threshold, &seeds, public, signer), ring)
+    (Pipeline::new(kernels(), layout, threshold, custodian(limits), signer), ring)
 }
 
 /// Whose probe, and whom it claims to be: with no period that a permutation of lanes could keep.
@@ -150,7 +165,7 @@ fn receipts_say_who_and_what() {
     let probes: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
     let attempts: Vec<_> =
         plan.iter().map(|&(own, claim)| Attempt { probe: &probes[own], claim }).collect();
-    let (pipeline, ring) = signing_pipeline::<Q54>(layout, 0.5);
+    let (pipeline, ring) = signing_pipeline::<Q54>(layout, 0.5, None);
     let outcomes = pipeline.run(&people, &attempts, &|_| {}).unwrap();
 
     let (mut requests, mut batches, mut row) = (Vec::new(), Vec::new(), 0);
@@ -216,6 +231,106 @@ fn errors_name_the_attempt() {
     }
 }
 
+// --- one key after the other ---
+
+fn limits(batches: u32) -> Option<Limits> {
+    Some(Limits { batches: NonZeroU32::new(batches)?, ..Limits::default() })
+}
+
+/// Keys change every few batches on all threads at once: every decision is right, receipts name the key's
+/// epoch and verify, and nothing is refused.
+#[test]
+fn keys_follow_one_another() {
+    const EACH: u32 = 5;
+    let layout = Layout::D512;
+    let (plan, people) = (plan(layout.users() * 200), gallery(layout));
+    let probes: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
+    let attempts: Vec<_> =
+        plan.iter().map(|&(own, claim)| Attempt { probe: &probes[own], claim }).collect();
+    let (pipeline, ring) = signing_pipeline::<Q54>(layout, 0.5, limits(EACH));
+    let outcomes = pipeline.run(&people, &attempts, &|_| {}).unwrap();
+
+    let mut batches = HashMap::<u32, u32>::new();
+    let mut bytes = Vec::new();
+    for (outcome, batch) in outcomes.iter().zip(plan.chunks(layout.users())) {
+        let bits =
+            batch.iter().rev().fold(0, |bits, (own, claim)| bits << 1 | u32::from(own == claim));
+        assert_eq!(outcome.decisions.accepted, bits);
+        *batches.entry(outcome.ticket.attested().batch.key_epoch).or_default() += 1;
+        bytes.clear();
+        outcome.ticket.receipts(&mut bytes).unwrap();
+        ring.verify(&Receipt::decode(&bytes).unwrap().0).unwrap();
+    }
+    let rotations = pipeline.epochs().rotations();
+    assert_eq!((pipeline.refused(), rotations.failed), (0, 0));
+    assert_eq!(batches.len() as u64, rotations.rotated + 1);
+    let threads = rayon::current_num_threads() as u32;
+    // Whoever meets a rotation under way begins one more batch under the old key.
+    assert!(batches.values().all(|&count| count <= EACH + 8 * threads), "{batches:?}");
+    assert!(batches.len() >= 5, "{batches:?}");
+    let mut epochs: Vec<_> = batches.into_keys().collect();
+    epochs.sort_unstable();
+    // The deployment's own, then seconds since 1970.
+    assert_eq!(epochs[0], 7);
+    assert!(epochs[1] > 1_767_225_600);
+}
+
+/// A batch keeps the key that it began with, however many follow; a key that has decided twice its limit
+/// decides nothing more, whoever asks.
+#[test]
+fn a_batch_ends_under_its_key_and_a_key_ends() {
+    let layout = Layout::D128;
+    let custodian = custodian::<Q54>(limits(2));
+    let epochs = custodian.epochs();
+    let (gateway, matcher) = (Gateway::new(kernels(), layout), Matcher::new(kernels(), layout));
+    let (mut front, mut back) =
+        (gateway::Desk::new(layout).unwrap(), matcher::Desk::new().unwrap());
+    let (people, probe) = (gallery(layout), embedding(layout, 0));
+    let half = Threshold::from_cosine(layout, 0.5).unwrap();
+
+    let mut mine = epochs.current();
+    epochs.begin(&mut mine);
+    gateway.encrypt(&mut front, mine.public(), &[&probe]).unwrap();
+    let templates = [people.get(0).unwrap()];
+    let mut worker = epochs.current();
+    for _ in 0..20 {
+        epochs.begin(&mut worker);
+    }
+    assert!(epochs.rotations().rotated >= 9);
+    assert_ne!(worker.number(), mine.number());
+    let (folded, _) =
+        matcher.fold(&mut back, mine.public(), front.ciphertext(), &templates).unwrap();
+    for _ in 0..4 {
+        let decisions = custodian.decide(&mine, folded, 1, half);
+        assert_eq!((decisions.accepted, decisions.refused), (1, false));
+    }
+    let decisions = custodian.decide(&mine, folded, 1, half);
+    assert_eq!((decisions.accepted, decisions.refused), (0, true));
+    assert_eq!(custodian.refused(), 1);
+    // Under another key the same batch is noise.
+    assert!(custodian.decide(&worker, folded, 1, half).refused);
+}
+
+#[test]
+fn keys_get_old() {
+    let age = Duration::from_millis(40);
+    let limits = Limits { age, ..Limits::default() };
+    let custodian = custodian::<Q54>(Some(limits));
+    let mut epoch = custodian.epochs().current();
+    custodian.epochs().begin(&mut epoch);
+    assert_eq!(epoch.number(), 7);
+    thread::sleep(2 * age);
+    custodian.epochs().begin(&mut epoch);
+    assert_ne!(epoch.number(), 7);
+    // Without limits the deployment's own key stays.
+    let custodian = self::custodian::<Q54>(None);
+    let mut epoch = custodian.epochs().current();
+    for _ in 0..2_000 {
+        custodian.epochs().begin(&mut epoch);
+    }
+    assert_eq!((epoch.number(), custodian.epochs().rotations().rotated), (7, 0));
+}
+
 // --- what is altered or made up ---
 
 const HEADER: usize = 8;
@@ -260,7 +375,8 @@ fn decoded<T: Wire + bytemuck::Zeroable>(bytes: &[u8]) -> Box<T> {
 /// Random words are a well-formed folded batch, and a custodian that decides on it must accept
 /// nobody, whatever the threshold. With 8 users one in 4^8 would pass the bound; seeds are fixed.
 fn garbage_is_refused<const L: usize>() {
-    let custodian = Custodian::<L>::new(kernels(), &seeds::<L>());
+    let custodian = custodian::<L>(None);
+    let epoch = custodian.epochs().current();
     let mut rng = ChaCha20Rng::from_seed([5; 32]);
     let mut word = || rng.next_u32() % 134_000_000;
     let mut refused = 0;
@@ -275,7 +391,7 @@ fn garbage_is_refused<const L: usize>() {
             let folded = decoded::<Folded<L>>(&bytes);
             assert_eq!(folded.layout(), layout);
             for count in [1, layout.users(), 32] {
-                let decisions = custodian.decide(&folded, count, lowest);
+                let decisions = custodian.decide(&epoch, &folded, count, lowest);
                 assert!(decisions.refused);
                 assert_eq!(decisions.accepted, 0);
                 refused += 1;
@@ -299,37 +415,36 @@ fn garbage_is_refused_q81() {
 fn one_word_is_enough<const L: usize>() {
     let layout = Layout::D128;
     let users = layout.users();
-    let seeds = seeds::<L>();
-    let public = std::sync::Arc::from(seeds.public_key::<L>(kernels()));
-    let gateway = Gateway::<L>::new(kernels(), layout, std::sync::Arc::clone(&public));
-    let matcher = Matcher::<L>::new(kernels(), layout, public);
-    let custodian = Custodian::<L>::new(kernels(), &seeds);
+    let (gateway, matcher) = (Gateway::new(kernels(), layout), Matcher::new(kernels(), layout));
+    let custodian = custodian::<L>(None);
+    let epoch = custodian.epochs().current();
+    let key = epoch.public();
     let lowest = Threshold::from_cosine(layout, -1.0).unwrap();
     let (mut front, mut back) =
         (gateway::Desk::new(layout).unwrap(), matcher::Desk::new().unwrap());
 
     let (people, probe) = (gallery(layout), embedding(layout, 0));
     let templates: Vec<&Entry> = vec![people.get(0).unwrap(); users];
-    gateway.encrypt(&mut front, &vec![probe.as_slice(); users]).unwrap();
+    gateway.encrypt(&mut front, key, &vec![probe.as_slice(); users]).unwrap();
     let ciphertext = encoded(front.ciphertext());
     assert_eq!(front.digest(kernels()), bulk(Domain::PROBE, &[&ciphertext]));
-    let (folded, _) = matcher.fold(&mut back, front.ciphertext(), &templates).unwrap();
+    let (folded, _) = matcher.fold(&mut back, key, front.ciphertext(), &templates).unwrap();
     let honest = encoded(folded);
 
     // All lanes hold a genuine attempt: those not in use are rejected all the same.
     let half = Threshold::from_cosine(layout, 0.5).unwrap();
     for (count, bits) in [(0, 0), (1, 1), (5, 31), (31, u32::MAX >> 1), (32, u32::MAX)] {
         for threshold in [lowest, half] {
-            let decisions = custodian.decide(folded, count, threshold);
+            let decisions = custodian.decide(&epoch, folded, count, threshold);
             assert_eq!((decisions.accepted, decisions.refused), (bits, false));
         }
     }
-    assert_eq!(custodian.decide(folded, usize::MAX, half).accepted, u32::MAX);
+    assert_eq!(custodian.decide(&epoch, folded, usize::MAX, half).accepted, u32::MAX);
     assert_eq!(custodian.refused(), 0);
 
     let mut refused = 0;
     let mut refuses = |folded: &Folded<L>, what: &str, index: usize| {
-        let decisions = custodian.decide(folded, users, lowest);
+        let decisions = custodian.decide(&epoch, folded, users, lowest);
         assert!(decisions.refused && decisions.accepted == 0, "{what}, word {index}");
         refused += 1;
         assert_eq!(custodian.refused(), refused);
@@ -346,7 +461,7 @@ fn one_word_is_enough<const L: usize>() {
         let mut bytes = ciphertext.clone();
         increment(&mut bytes, index);
         let altered = decoded::<Ciphertext<L>>(&bytes);
-        let (folded, _) = matcher.fold(&mut back, &altered, &templates).unwrap();
+        let (folded, _) = matcher.fold(&mut back, key, &altered, &templates).unwrap();
         refuses(folded, "probe", index);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use super::receipts::Receipts;
-use super::{Window, captures, selected, signing_json, signing_line, threshold};
+use super::{KeyUse, Window, captures, selected, signing_json, signing_line, threshold};
 use crate::batch::{Attempt, Outcome, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::Gallery;
@@ -61,6 +61,8 @@ pub struct Arguments {
     log: Option<PathBuf>,
     #[command(flatten)]
     window: Window,
+    #[command(flatten)]
+    key_use: KeyUse,
 }
 
 /// One attempt's place in the input.
@@ -110,7 +112,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     let receipts = arguments.receipt.as_deref().map(Receipts::create).transpose()?;
     let bar = output.progress("authenticating", attempts.len());
     let progress = |n: usize| bar.inc(n as u64);
-    let context = Context { arguments, layout, threshold, seeds: &seeds };
+    let context = Context { arguments, layout, threshold, seeds: &seeds, output };
     let outcomes = match seeds.set {
         ParameterSet::Q54 => context.run::<Q54>(&gallery, &attempts, &progress),
         ParameterSet::Q81 => context.run::<Q81>(&gallery, &attempts, &progress),
@@ -196,6 +198,7 @@ struct Context<'a> {
     layout: Layout,
     threshold: Threshold,
     seeds: &'a CustodianSeeds,
+    output: &'a Output,
 }
 
 impl Context<'_> {
@@ -207,17 +210,17 @@ impl Context<'_> {
     ) -> Result<(Vec<Outcome>, Arc<Signer>)> {
         let kernels = isa::kernels()?;
         let store = &self.arguments.store;
-        let public = keys::load_public::<L>(store, kernels, self.seeds)?;
+        keys::check_public::<L>(store, kernels, self.seeds)?;
         let deployment = self.seeds.deployment;
         let signing = SigningKeys::load(store, deployment, clock::unix_ms())?;
+        let custodian = self.arguments.key_use.custodian::<L>(kernels, self.seeds, self.output)?;
         // The log last: what is refused before it changes nothing.
         let log = self.arguments.log.as_ref().unwrap_or(store);
         let log = Log::create_or_open(log, deployment.id, self.seeds.seal_key())?;
         let settings = self.arguments.window.settings();
         let signer = Arc::new(Signer::start(log, Arc::new(signing), settings)?);
         let (layout, threshold) = (self.layout, self.threshold);
-        let pipeline =
-            Pipeline::new(kernels, layout, threshold, self.seeds, public, Arc::clone(&signer));
+        let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
         Ok((pipeline.run(gallery, attempts, progress)?, signer))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::auth::clear_decision;
 use super::output::Output;
-use super::{Window, signing_json, signing_line, threshold};
+use super::{KeyUse, Window, rotations_line, signing_json, signing_line, threshold};
 use crate::batch::{Attempt, Outcome, Pipeline};
+use crate::custodian::Rotations;
 use crate::error::{Error, Kind, Result};
 use crate::gallery::{self, Gallery};
 use crate::isa;
@@ -48,6 +49,8 @@ pub struct Arguments {
     seed: u64,
     #[command(flatten)]
     window: Window,
+    #[command(flatten)]
+    key_use: KeyUse,
 }
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
@@ -139,15 +142,16 @@ impl Demo<'_> {
             .map(|(plan, probe)| Attempt { probe, claim: plan.claim as usize })
             .collect();
 
-        let public = keys::load_public::<L>(self.dir.path(), kernels, &self.seeds)?;
+        keys::check_public::<L>(self.dir.path(), kernels, &self.seeds)?;
         let deployment = self.seeds.deployment;
         let signing = SigningKeys::load(self.dir.path(), deployment, clock::unix_ms())?;
         let log = Log::create_or_open(self.dir.path(), deployment.id, self.seeds.seal_key())?;
         let settings = self.arguments.window.settings();
         let signer = Arc::new(Signer::start(log, Arc::new(signing), settings)?);
-        let (layout, threshold, seeds) = (self.layout, self.threshold, &self.seeds);
-        let pipeline =
-            Pipeline::<L>::new(kernels, layout, threshold, seeds, public, Arc::clone(&signer));
+        let key_use = &self.arguments.key_use;
+        let custodian = key_use.custodian::<L>(kernels, &self.seeds, output)?;
+        let (layout, threshold) = (self.layout, self.threshold);
+        let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
         let bar = output.progress("authenticating", attempts.len());
         let mut watch = Stopwatch::start();
         let outcomes = pipeline.run(&gallery, &attempts, &|n| bar.inc(n as u64))?;
@@ -167,6 +171,7 @@ impl Demo<'_> {
             cpu: symbolon_platform::cpu::detect().name(),
             threads: rayon::current_num_threads(),
             refused: pipeline.refused(),
+            rotations: pipeline.epochs().rotations(),
             users: self.layout.users(),
             batches: outcomes.len(),
             stages: Medians::of(&outcomes),
@@ -264,6 +269,7 @@ impl Demo<'_> {
             "mismatches": tally.mismatches,
             "float_differences": tally.float_differences,
             "refused_batches": report.refused,
+            "bfv_keys": report.rotations,
             "isa": report.isa,
             "cpu": report.cpu,
             "threads": report.threads,
@@ -312,6 +318,7 @@ impl Demo<'_> {
             tally.mismatches, tally.float_differences,
         ))?;
         output.line(format!("batches refused by the custodian: {}", report.refused))?;
+        output.line(rotations_line(self.arguments.key_use.limits(), &report.rotations))?;
         output.line("")?;
         output.line(format!("one batch on one core, median ({} kernels)", report.isa))?;
         for (name, us) in [
@@ -430,6 +437,7 @@ impl Medians {
 }
 
 struct Report {
+    rotations: Rotations,
     isa: &'static str,
     cpu: &'static str,
     threads: usize,

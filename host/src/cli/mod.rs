@@ -10,14 +10,19 @@ mod output;
 mod receipts;
 mod verify;
 
+use crate::custodian::{Custodian, Limits, Rotations};
 use crate::error::{Error, Kind, Result};
 use crate::input::Captures;
+use crate::keys::CustodianSeeds;
 use crate::signer::{Metrics, Settings};
 use clap::{Parser, Subcommand};
 use output::Output;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
+use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold};
+use symbolon_platform::locked::{OnFailure, Options};
 
 /// Authenticates people by biometrics: probes are matched while they are encrypted.
 ///
@@ -133,6 +138,57 @@ impl Window {
             time: Duration::from_millis(self.window_ms),
         }
     }
+}
+
+/// The keys of probes: how long one serves, and where they lie.
+#[derive(clap::Args)]
+struct KeyUse {
+    /// Bring in a fresh BFV key after this many batches; 0 keeps the deployment's own. A matcher that
+    /// crafts what it sends needs some 2,000 batches under one key to recover it.
+    #[arg(long, value_name = "N", default_value_t = Limits::DEFAULT_BATCHES)]
+    key_batches: u32,
+    /// Bring in a fresh BFV key when the last one has served so many minutes.
+    #[arg(long, value_name = "MIN", default_value_t = Limits::DEFAULT_MINUTES, value_parser = clap::value_parser!(u32).range(1..=20_160))]
+    key_minutes: u32,
+    /// Stop where memory for keys cannot be locked; by default that is a warning.
+    #[arg(long)]
+    require_locked_memory: bool,
+}
+
+impl KeyUse {
+    fn limits(&self) -> Option<Limits> {
+        let batches = NonZeroU32::new(self.key_batches)?;
+        Some(Limits { batches, age: Duration::from_secs(60 * u64::from(self.key_minutes)) })
+    }
+
+    /// A custodian with the deployment's keys, in memory as it was asked for or with a word on what is not.
+    fn custodian<const L: usize>(
+        &self,
+        kernels: &'static Kernels,
+        seeds: &CustodianSeeds,
+        output: &Output,
+    ) -> Result<Custodian<L>> {
+        let on_failure =
+            if self.require_locked_memory { OnFailure::Refuse } else { OnFailure::Degrade };
+        let memory = Options { on_failure, huge: false };
+        let custodian = Custodian::new(kernels, seeds, self.limits(), memory)?;
+        if let Some(reason) = custodian.epochs().degraded() {
+            output.warn(&format!("keys are in memory that is not protected: {reason}"));
+        }
+        Ok(custodian)
+    }
+}
+
+/// How keys were rotated, for people.
+fn rotations_line(limits: Option<Limits>, rotations: &Rotations) -> String {
+    let Some(limits) = limits else { return "BFV keys: 1, the deployment's own".to_owned() };
+    format!(
+        "BFV keys: {}, {} batches each at most ({} made while one waited, {} could not be made)",
+        rotations.rotated + 1,
+        limits.batches,
+        rotations.on_demand,
+        rotations.failed,
+    )
 }
 
 /// What signing took, for people.

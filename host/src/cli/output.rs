@@ -58,6 +58,17 @@ impl Output {
         ExitCode::from(error.exit_code())
     }
 
+    /// Says on standard error what is not as it should be, where a person reads or a program does.
+    pub fn warn(&self, message: &str) {
+        let line = if self.json {
+            serde_json::json!({ "warning": message }).to_string()
+        } else {
+            format!("symbolon: warning: {message}")
+        };
+        // There is nothing better to do where it cannot be written.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+
     /// A progress bar on standard error, where that is a terminal and a person reads.
     pub fn progress(&self, what: &'static str, total: usize) -> ProgressBar {
         if self.json {

@@ -37,6 +37,11 @@ impl<T: Material> Key<T> {
         self.lease.get_mut()
     }
 
+    /// The key as core lends it, which keeps the pool's memory.
+    pub fn into_lease(self) -> Lease<T, LockedPool<T>> {
+        self.lease
+    }
+
     /// Has the key wiped when its last reference is dropped, whatever uses remain.
     pub fn retire(self) {
         self.lease.retire();

@@ -1,6 +1,10 @@
 //! The custodian: the only holder of secret keys. It sees scores, tells one bit each, and states what
 //! it decided; its [`signer`](crate::signer) signs.
 
+mod epochs;
+
+pub use epochs::{Epoch, Epochs, Limits, Rotations};
+
 use crate::error::{Error, Kind, Result};
 use crate::keys::{CustodianSeeds, Deployment};
 use crate::policy;
@@ -10,11 +14,12 @@ use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
 use symbolon_core::attest::{Batch, BatchTree, Digest, Domain, Leaf, LeafHasher, bulk};
-use symbolon_core::bfv::{SecretKey, params};
+use symbolon_core::bfv::params;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Folded, Threshold};
 use symbolon_core::wire::Wire;
 use symbolon_platform::clock;
+use symbolon_platform::locked::Options;
 use zeroize::Zeroizing;
 
 /// The mode a statement names: encrypted probe, plaintext template.
@@ -24,7 +29,7 @@ const SEALED_PROBE: u8 = 1;
 pub struct Custodian<const L: usize> {
     kernels: &'static Kernels,
     deployment: Deployment,
-    secret: Box<SecretKey<L>>,
+    epochs: Epochs<L>,
     refused: AtomicU64,
 }
 
@@ -53,25 +58,49 @@ pub struct Claims {
 }
 
 impl<const L: usize> Custodian<L> {
-    /// Derives the key from its seed.
-    pub fn new(kernels: &'static Kernels, seeds: &CustodianSeeds) -> Self {
-        Self {
+    /// Begins with the key that `seeds` give; with `limits`, others follow. `memory` says what is asked of
+    /// the memory in which they lie.
+    ///
+    /// Errors: `E-POOL` where there is no such memory.
+    pub fn new(
+        kernels: &'static Kernels,
+        seeds: &CustodianSeeds,
+        limits: Option<Limits>,
+        memory: Options,
+    ) -> Result<Self> {
+        Ok(Self {
             kernels,
             deployment: seeds.deployment,
-            secret: seeds.secret_key(kernels),
+            epochs: Epochs::new(kernels, seeds, limits, memory)?,
             refused: AtomicU64::new(0),
-        }
+        })
     }
 
-    /// Decides a batch whose first `count` lanes are in use.
-    pub fn decide(&self, folded: &Folded<L>, count: usize, threshold: Threshold) -> Decisions {
+    /// Its keys.
+    pub fn epochs(&self) -> &Epochs<L> {
+        &self.epochs
+    }
+
+    /// Decides a batch whose first `count` lanes are in use, under the key that it began with. A key that has
+    /// decided twice its limit refuses everything.
+    pub fn decide(
+        &self,
+        epoch: &Epoch<L>,
+        folded: &Folded<L>,
+        count: usize,
+        threshold: Threshold,
+    ) -> Decisions {
         let lanes = u32::try_from((1u64 << count.min(32)) - 1).unwrap_or(u32::MAX);
-        let decisions = self.secret.decide(self.kernels, folded, lanes, threshold);
+        let decisions = if self.epochs.may_decide(epoch) {
+            epoch.secret().decide(self.kernels, folded, lanes, threshold)
+        } else {
+            Decisions { accepted: 0, refused: true }
+        };
         self.refused.fetch_add(u64::from(decisions.refused), Ordering::Relaxed);
         decisions
     }
 
-    /// How many batches were refused because a value was beyond the static bound.
+    /// How many batches were refused: a value was beyond the static bound, or the key had decided too many.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -83,6 +112,7 @@ impl<const L: usize> Custodian<L> {
     pub fn attest(
         &self,
         desk: &mut Desk<L>,
+        epoch: &Epoch<L>,
         folded: &Folded<L>,
         decisions: Decisions,
         threshold: Threshold,
@@ -104,7 +134,7 @@ impl<const L: usize> Custodian<L> {
         desk.rng.fill_bytes(&mut batch);
         let batch = Batch {
             deployment: self.deployment.id,
-            key_epoch: self.deployment.epoch,
+            key_epoch: epoch.number(),
             params: params::id::<L>(),
             mode: SEALED_PROBE,
             dims: folded.layout().dims() as u16,
