@@ -262,9 +262,11 @@ fn replenishers_park_and_wake() {
         drop(taken);
         until("full and parked again", rests);
     }
-    // All that was made is there, or was handed out: what went through the cold tier too.
+    // All that was made is there, or was handed out: what went through the cold tier too. Two threads may
+    // make a key each for its last place, and one key is for nothing.
     let next = source.next.load(Ordering::SeqCst) - 1;
-    assert_eq!(next, u64::from(made) + 150);
+    let expected = u64::from(made) + 150;
+    assert!((expected..=expected + 4).contains(&next), "{next} made, {expected} accounted for");
     assert_eq!(supply.status().tiers.cold.unwrap().unreadable, 0);
 }
 
