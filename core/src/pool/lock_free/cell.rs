@@ -16,11 +16,11 @@
 #![allow(unsafe_code)]
 
 use super::faults::Faults;
-use super::material::Material;
 use super::primitive::atomic::{AtomicU32, Ordering};
 use super::primitive::{Count, UnsafeCell};
 use super::stack::Link;
 use crate::place::wipe;
+use crate::pool::Material;
 use core::mem::MaybeUninit;
 
 /// Nothing in it: on the stack of empty cells, or never used.

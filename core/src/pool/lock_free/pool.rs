@@ -6,13 +6,13 @@ use super::cell::{
 };
 use super::faults::Faults;
 use super::lease::{KeyId, Lease, PoolRef, TooManyShares, Vacancy};
-use super::material::Material;
 use super::policy::{Kept, Policy};
 use super::primitive::Count;
 use super::primitive::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use super::stack::{Head, Link, Native, Stack};
 #[cfg(not(loom))]
 use crate::error::Error;
+use crate::pool::Material;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
