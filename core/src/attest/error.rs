@@ -69,7 +69,7 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::BadMagic => "not a receipt",
+            Self::BadMagic => "not of this format",
             Self::UnknownVersion => "unknown format version",
             Self::UnknownAlgorithm => "unknown signature algorithm",
             Self::MissingFamily => "fewer signatures than families",

@@ -164,12 +164,10 @@ impl<'a> Signatures<'a> {
 
     /// Writes their number, and each after its family's identifier, to the front of `out`.
     pub(super) fn write(&self, out: &mut [u8]) -> Result<usize> {
-        let Self { ml_dsa, fn_dsa, slh_dsa } = self;
+        let Self { ml_dsa, fn_dsa, slh_dsa } = *self;
         let [ml_dsa_id, fn_dsa_id, slh_dsa_id] = Family::ALL.map(|family| [family.id()]);
         let count = [Family::ALL.len() as u8];
-        let ids: [&[u8]; 3] = [&ml_dsa_id, &fn_dsa_id, &slh_dsa_id];
-        let [a, b, c] = ids;
-        write(out, &[&count, a, *ml_dsa, b, *fn_dsa, c, *slh_dsa])
+        write(out, &[&count, &ml_dsa_id, ml_dsa, &fn_dsa_id, fn_dsa, &slh_dsa_id, slh_dsa])
     }
 
     /// Reads their number, which must be three.
