@@ -95,6 +95,7 @@ unsafe impl<T: Material> Sync for Cell<T> {}
 impl<T: Material> Cell<T> {
     /// An empty cell.
     #[cfg(not(loom))]
+    #[allow(clippy::declare_interior_mutable_const, reason = "to fill arrays with")]
     pub const EMPTY: Self = Self {
         state: AtomicU32::new(0),
         link: Link::new(),
