@@ -196,6 +196,20 @@ fn shares_end_one_use_together() {
 }
 
 #[test]
+fn a_lease_is_carried_by_another_way_to_its_own_pool_only() {
+    let pools = [const { Fixed::<Key, 2>::new(Policy::new(2)) }; 2];
+    let [own, other] = &pools;
+    fill(own, 0, 1);
+    fill(other, 0, 2);
+    let lease = own.acquire(0).unwrap();
+    let lease = lease.carried_by(&**other).unwrap_err();
+    let lease = lease.carried_by(&**own).unwrap();
+    assert_eq!((lease.number, own.stats().leased, other.stats().ready), (1, 1, 1));
+    drop(lease);
+    assert_eq!((own.level(), own.stats().acquired), (1, 1));
+}
+
+#[test]
 fn a_key_can_be_retired_by_hand_and_all_by_a_flush() {
     let pool = Fixed::<Key, 3>::new(Policy::new(3));
     for number in 1..=3 {

@@ -980,11 +980,11 @@ fn receipts_of_another_deployment() {
         error["message"].as_str().unwrap().to_owned()
     };
     assert!(refuse("other/verify.key").contains("deployment"));
-    // A key file that differs in epoch, deployment.
+    // A key file of a later epoch than the receipt's, or of another deployment.
     let key = fs::read(world.path("store/verify.key")).unwrap();
     for (at, what) in [(6, "epoch"), (10, "deployment"), (25, "deployment")] {
         let mut key = key.clone();
-        key[at] ^= 1;
+        key[at] ^= 2;
         world.write("key", key);
         assert!(refuse("key").contains(what));
     }

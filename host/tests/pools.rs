@@ -623,3 +623,15 @@ mod certified {
         assert!(matches!(refused.err(), Some(Failure::Settings(_))));
     }
 }
+
+/// A key that is kept outlives its supply, and is wiped all the same.
+#[test]
+fn kept_keys_outlive_their_supply() {
+    let source = Source::new();
+    let supply = full(&source, config(2, 8, 2, 0, 1));
+    let kept = supply.acquire().unwrap().keep().unwrap();
+    let number = kept.number;
+    assert!(supply.shut_down(Duration::ZERO).is_err(), "one key is out");
+    drop(supply);
+    assert_eq!((kept.number, kept.again), (number, number));
+}

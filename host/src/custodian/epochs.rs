@@ -10,14 +10,14 @@
 use crate::error::Result;
 use crate::keys::CustodianSeeds;
 use crate::pools::kinds::PairDesk;
-use crate::pools::{Config, Failure, Supply};
+use crate::pools::{Config, Failure, Kept, Key, Supply};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use symbolon_core::bfv::{KeyPair, PublicKey, SecretKey};
 use symbolon_core::kernel::Kernels;
-use symbolon_core::pool::{Lease, Policy, Pool};
+use symbolon_core::pool::{Policy, Pool};
 use symbolon_platform::clock::{self, Ticks};
 use symbolon_platform::locked::{self, Options};
 use symbolon_platform::pool::LockedPool;
@@ -50,20 +50,17 @@ impl Default for Limits {
     }
 }
 
-/// A key pair in locked memory, which it keeps.
-type Pair<const L: usize> = Lease<KeyPair<L>, LockedPool<KeyPair<L>>>;
-
 /// A BFV key in use. It is wiped when the custodian has the next one and the last batch lets go of it.
 pub struct Epoch<const L: usize> {
     number: u32,
-    pair: Pair<L>,
+    pair: Kept<KeyPair<L>>,
     began: u32,
     begun: AtomicU32,
     decided: AtomicU32,
 }
 
 impl<const L: usize> Epoch<L> {
-    fn new(number: u32, pair: Pair<L>, began: u32) -> Arc<Self> {
+    fn new(number: u32, pair: Kept<KeyPair<L>>, began: u32) -> Arc<Self> {
         let (begun, decided) = (AtomicU32::new(0), AtomicU32::new(0));
         Arc::new(Self { number, pair, began, begun, decided })
     }
@@ -201,18 +198,19 @@ impl<const L: usize> Epochs<L> {
         }
         // Another may have been here between the two.
         if is_current(self) {
-            match source.supply.acquire_or_make(&mut PairDesk::new(source.kernels)) {
-                Ok(pair) => {
+            let made = source.supply.acquire_or_make(&mut PairDesk::new(source.kernels));
+            match made.map(Key::keep) {
+                Ok(Ok(pair)) => {
                     let second = u32::try_from(clock::unix_ms() / 1000).unwrap_or(u32::MAX);
                     let number = second.max(epoch.number.saturating_add(1));
-                    let next = Epoch::new(number, pair.into_lease(), self.ticks.now());
+                    let next = Epoch::new(number, pair, self.ticks.now());
                     next.begun.store(1, Ordering::Relaxed);
                     *epoch = Arc::clone(&next);
                     *self.current.lock().unwrap_or_else(PoisonError::into_inner) = next;
                     self.number.store(number, Ordering::Release);
                     self.rotated.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(_) => _ = self.failed.fetch_add(1, Ordering::Relaxed),
+                _ => _ = self.failed.fetch_add(1, Ordering::Relaxed),
             }
         }
         self.rotating.store(false, Ordering::Release);

@@ -178,7 +178,7 @@ impl<T: Material> CertifiedSupply<T> {
     /// The certificate of a key of this supply.
     ///
     /// Errors: `E-POOL` for another supply's key, or one that was made at another desk.
-    pub fn certificate(&self, key: &Key<T>) -> Result<Certificate> {
+    pub fn certificate(&self, key: &Key<'_, T>) -> Result<Certificate> {
         let place = self.refills.places().get(&key.id()).cloned();
         let (signed, index) =
             place.ok_or_else(|| Error::new(Kind::Pool, "this key was not certified here"))?;

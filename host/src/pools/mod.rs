@@ -36,7 +36,7 @@ pub use certified::{Certificate, CertifiedSupply, SignRefill};
 pub use desk::{Desk, Fresh};
 pub use health::{Alert, ColdTier, ProtectionStatus, Status, Tier, TierStatus};
 pub use replenish::Activity;
-pub use shards::Key;
+pub use shards::{Kept, Key};
 pub use sizing::Config;
 
 use crate::error::{Error, Kind};
@@ -217,7 +217,7 @@ impl<T: Material> Supply<T> {
     /// # Errors
     /// [`Miss::Dry`] if none is: counted. [`Miss::Closed`].
     #[inline]
-    pub fn acquire(&self) -> Result<Key<T>, Miss> {
+    pub fn acquire(&self) -> Result<Key<'_, T>, Miss> {
         let shared = &*self.shared;
         let taken = shared.tiers.acquire(shared.now());
         match &taken {
@@ -242,7 +242,7 @@ impl<T: Material> Supply<T> {
     /// # Errors
     /// [`Failure::NoRoom`] where every cell is in use, [`Failure::Closed`], [`Failure::Generator`],
     /// [`Failure::Host`].
-    pub fn acquire_or_make(&self, desk: &mut impl Desk<T>) -> Result<Key<T>, Failure> {
+    pub fn acquire_or_make(&self, desk: &mut impl Desk<T>) -> Result<Key<'_, T>, Failure> {
         let shared = &*self.shared;
         let mut miss = match self.acquire() {
             Ok(key) => return Ok(key),
@@ -367,7 +367,7 @@ impl<T: Material> Shared<T> {
     }
 
     /// A key that was made because somebody asks for it.
-    fn demand(&self) -> Result<Key<T>, Miss> {
+    fn demand(&self) -> Result<Key<'_, T>, Miss> {
         let taken = self.tiers.acquire(self.now());
         if taken.is_ok() {
             self.counts.on_demand.fetch_add(1, Ordering::Relaxed);

@@ -15,21 +15,25 @@ fn home() -> usize {
     HOME.try_with(|home| *home).unwrap_or(0)
 }
 
-/// A key handed out: a reference to the cell where it was made, which it keeps. When the last one for a use is
-/// dropped, the key goes back to its pool or, if it may not be used again, is wiped.
+/// A key handed out: a reference to the cell where it was made. When the last one for a use is dropped, the
+/// key goes back to its pool or, if it may not be used again, is wiped.
 #[must_use = "a key that is dropped at once is a use of it for nothing"]
-pub struct Key<T: Material> {
-    lease: Lease<T, LockedPool<T>>,
+pub struct Key<'a, T: Material> {
+    lease: Lease<T, &'a Pool<T>>,
+    home: &'a LockedPool<T>,
     pool: usize,
 }
 
-impl<T: Material> Key<T> {
+/// A key that keeps its pool's memory, however long it is held.
+pub type Kept<T> = Lease<T, LockedPool<T>>;
+
+impl<T: Material> Key<'_, T> {
     /// Another reference to the same key, for the same use.
     ///
     /// # Errors
     /// [`TooManyShares`] at 2^31.
     pub fn share(&self) -> Result<Self, TooManyShares> {
-        Ok(Self { lease: self.lease.share()?, pool: self.pool })
+        Ok(Self { lease: self.lease.share()?, home: self.home, pool: self.pool })
     }
 
     /// The key, to be changed: `None` while it is shared.
@@ -37,9 +41,12 @@ impl<T: Material> Key<T> {
         self.lease.get_mut()
     }
 
-    /// The key as core lends it, which keeps the pool's memory.
-    pub fn into_lease(self) -> Lease<T, LockedPool<T>> {
-        self.lease
+    /// The same, for longer than the supply: it counts as one more owner of the pool's memory.
+    ///
+    /// # Errors
+    /// [`TooManyShares`] at 2^31.
+    pub fn keep(self) -> Result<Kept<T>, TooManyShares> {
+        self.lease.carried_by(self.home.clone()).map_err(|_| TooManyShares)
     }
 
     /// Has the key wiped when its last reference is dropped, whatever uses remain.
@@ -58,7 +65,7 @@ impl<T: Material> Key<T> {
     }
 }
 
-impl<T: Material> Deref for Key<T> {
+impl<T: Material> Deref for Key<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -67,7 +74,7 @@ impl<T: Material> Deref for Key<T> {
 }
 
 /// No key is shown.
-impl<T: Material> fmt::Debug for Key<T> {
+impl<T: Material> fmt::Debug for Key<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key")
             .field("kind", &T::NAME)
@@ -113,10 +120,10 @@ impl<T: Material> Tiers<T> {
     }
 
     /// A key from wherever there is one.
-    pub(super) fn acquire(&self, now: u32) -> Result<Key<T>, Miss> {
+    pub(super) fn acquire(&self, now: u32) -> Result<Key<'_, T>, Miss> {
         for (at, pool) in self.in_order() {
-            match Pool::acquire_by(pool.clone(), now) {
-                Ok(lease) => return Ok(Key { lease, pool: at }),
+            match pool.acquire(now) {
+                Ok(lease) => return Ok(Key { lease, home: pool, pool: at }),
                 Err(Miss::Closed) => return Err(Miss::Closed),
                 Err(Miss::Dry) => {}
             }

@@ -61,6 +61,18 @@ impl<T: Material, P: PoolRef<T>> Lease<T, P> {
         Ok(Self::new(self.pool.clone(), self.id, self.left))
     }
 
+    /// The same lease, by another way to the same pool: one that keeps it, say.
+    ///
+    /// # Errors
+    /// The lease as it was, if `pool` is another, or at 2^31 shares.
+    pub fn carried_by<Q: PoolRef<T>>(self, pool: Q) -> Result<Lease<T, Q>, Self> {
+        let (own, other) = (self.pool.pool(), pool.pool());
+        if !core::ptr::eq(own, other) || own.add_lease(self.id.cell).is_err() {
+            return Err(self);
+        }
+        Ok(Lease::new(pool, self.id, self.left))
+    }
+
     /// The key, to be changed: `None` while it is shared.
     pub fn get_mut(&mut self) -> Option<&mut T> {
         let cell = self.pool.pool().cell(self.id.cell)?;
