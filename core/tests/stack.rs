@@ -13,6 +13,7 @@ use available::available;
 use bytemuck::Zeroable;
 use chacha20::{ChaCha12Rng, ChaCha20Rng};
 use libcrux_ml_dsa::ml_dsa_65 as libcrux;
+use libcrux_ml_kem::mlkem768;
 use rand_core::{Rng, SeedableRng};
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -23,7 +24,7 @@ use symbolon_core::attest::{
     Verify, Window, WindowPath, WindowTree, bulk, commit, fndsa, hash, key_id, mldsa, slhdsa,
 };
 use symbolon_core::bfv::{
-    Ciphertext, GaloisKey, Hoisted, KeyGen, KeyPair, KeyPairMaker, KeySet, KeySetMaker, Multiply,
+    self, Ciphertext, GaloisKey, Hoisted, KeyGen, KeyPair, KeyPairMaker, KeySetMaker, Multiply,
     Plaintext, Product, PublicKey, Q54, Q81, Q108, Q135, RelinKey, Rotation, SecretKey,
     SeededCiphertext, Switch, Tensor, Zero, ZeroMaker, encrypt, generate, params,
 };
@@ -171,6 +172,8 @@ fn arithmetic<const L: usize>(k: &Kernels) {
             layout.encode_templates(k, vectors(), plain, multiplicand)
         })
         .unwrap();
+    let maker = &mut BlindMaker { kernels: k, key: public, layout, scratch };
+    material::<SeededBlind<L>>(&mut table, maker);
     table.measure("Blind::prepare", || blind.prepare(k, public, layout, &[9; 32], scratch));
     let folded = table.measure("matching::fold", || fold(k, probe, templates, blind)).unwrap();
     let decisions = table.measure("SecretKey::decide", || secret.decide(k, folded, !0, threshold));
@@ -263,15 +266,10 @@ where
     let scratch = zeroed::<Poly<L, Coeff>>();
     generate(k, &[7; 32], zeroed(), key, scratch);
     material::<Zero<L>>(&mut table, &mut ZeroMaker { kernels: k, key, scratch });
-    if Rns::<L>::PARTS == 1 {
-        let layout = Layout::D128;
-        let maker = &mut BlindMaker { kernels: k, key, layout, scratch };
-        material::<SeededBlind<L>>(&mut table, maker);
-    }
     material::<KeyPair<L>>(&mut table, &mut KeyPairMaker { kernels: k, scratch });
     let (keygen, rotations) = (zeroed(), &[Rotation::Swap]);
     let maker = &mut KeySetMaker { kernels: k, scratch, keygen, rotations };
-    material::<KeySet<L, 1>>(&mut table, maker);
+    material::<bfv::KeySet<L, 1>>(&mut table, maker);
     table
 }
 
@@ -421,6 +419,13 @@ fn bytes() {
     let decapsulate = || key.decapsulate(&ciphertext, &mut secret);
     table.measure("Decapsulate::decapsulate", decapsulate).unwrap();
     assert_eq!(secret, sent);
+
+    let mut table = Table::new("ML-KEM-768, libcrux: no limit");
+    let pair = table.measure("generate_key_pair", || mlkem768::generate_key_pair([5; 64]));
+    assert_eq!(*pair.pk(), public);
+    table.measure("encapsulate", || mlkem768::encapsulate(pair.public_key(), [6; 32]));
+    let decapsulate = || mlkem768::decapsulate(pair.private_key(), &ciphertext.into());
+    assert_eq!(table.measure("decapsulate", decapsulate), sent);
 }
 
 #[test]
@@ -535,8 +540,8 @@ fn families() {
     }
 }
 
-/// Of an SLH-DSA key's secrets, and of the seed an FN-DSA key was made of, nothing stays. (Without
-/// wiping the FN-DSA seed does; `slh-dsa` itself copies no key to the stack, and should go on so.)
+/// Of an SLH-DSA key's secrets, of the seed an FN-DSA key was made of, of an ML-KEM key's and of what it
+/// decapsulates, nothing stays. (Without wiping the seeds do; `slh-dsa` itself copies no key to the stack, and should go on so.)
 #[test]
 #[cfg_attr(debug_assertions, ignore = "frames are those of a release build: cargo xtask stack")]
 fn nothing_of_a_signing_key_stays_on_the_stack() {
@@ -567,6 +572,28 @@ fn nothing_of_a_signing_key_stays_on_the_stack() {
         });
         println!("FN-DSA: {made} words after making a key");
         assert_eq!(made, 0);
+
+        let seed: [u8; kem::SEED_SIZE] = array::from_fn(|i| i as u8 ^ 0xa5);
+        let mut key = mlkem::DecapsulationKey::ZERO;
+        let made = left_behind(&pieces(&seed), &mut || key.derive(&seed));
+        let mut public = [0; kem::ENCAPSULATION_KEY_SIZE];
+        key.encapsulation_key(&mut public);
+        let encapsulate = mlkem::EncapsulationKey::decode(&public).unwrap();
+        let (mut ciphertext, mut secret) = ([0; kem::CIPHERTEXT_SIZE], [0; kem::SECRET_SIZE]);
+        let rng = || ChaCha20Rng::from_seed([6; 32]);
+        encapsulate.encapsulate(&mut rng(), &mut ciphertext, &mut secret);
+        let mut message = [0; 32];
+        rng().fill_bytes(&mut message);
+        let secrets: HashSet<u32> =
+            [&seed[32..], &secret, &message].into_iter().flat_map(pieces).collect();
+        let sent = left_behind(&secrets, &mut || {
+            encapsulate.encapsulate(&mut rng(), &mut ciphertext, &mut secret);
+        });
+        let received = left_behind(&secrets, &mut || {
+            key.decapsulate(&ciphertext, &mut secret).unwrap();
+        });
+        println!("ML-KEM: {made} words after making a key, {sent} sending, {received} receiving");
+        assert_eq!((made, sent, received), (0, 0, 0));
     });
 }
 
@@ -662,7 +689,7 @@ fn zeroised<M: Material>(maker: &mut M::Maker<'_>) -> bool {
 
 #[test]
 fn nothing_is_left_of_what_a_pool_wipes() {
-    assert!(zeroised::<mldsa::SeedKey>(&mut &mut Box::new(None)));
+    assert!(zeroised::<mldsa::SeedKey>(&mut &mut *Box::new(None)));
     assert!(zeroised::<fndsa::SigningKey>(&mut ()));
     assert!(zeroised::<slhdsa::SigningKey>(&mut ()));
     assert!(zeroised::<mlkem::DecapsulationKey>(&mut ()));
@@ -676,7 +703,7 @@ fn nothing_is_left_of_what_a_pool_wipes() {
         assert!(zeroised::<KeyPair<Q54>>(&mut KeyPairMaker { kernels: k, scratch }));
         let (keygen, rotations) = (zeroed(), &[Rotation::Rows(1), Rotation::Swap]);
         let maker = &mut KeySetMaker { kernels: k, scratch, keygen, rotations };
-        assert!(zeroised::<KeySet<Q54, 2>>(maker));
+        assert!(zeroised::<bfv::KeySet<Q54, 2>>(maker));
     }
 }
 

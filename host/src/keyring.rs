@@ -23,7 +23,7 @@
 //! time: who stole a key writes any time.
 
 use crate::error::{Error, Kind, Result};
-use crate::families::VerifyingKey as MlDsa;
+use crate::families::mldsa::VerifyingKey as MlDsa;
 use crate::keys::Deployment;
 use crate::signer::SignedWindow;
 use std::collections::BTreeSet;

@@ -19,7 +19,7 @@
 //! in the list are not kept).
 
 use crate::error::{Error, Kind, Result};
-use crate::families::SigningKey as MlDsa;
+use crate::families::mldsa::SigningKey as MlDsa;
 use crate::isa;
 use crate::keyring::{
     self, Entry, Keyring, PublicKeys, REVOKED, VERIFY, exists, hex, key_error, load_revoked,

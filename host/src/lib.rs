@@ -17,7 +17,7 @@
 //! | [`batch`] | runs batches through the three, on every core |
 //! | [`pools`] | keys made ahead, in locked memory |
 //! | [`isa`] | which kernels run |
-//! | [`families`] | signatures: the implementations that the host uses |
+//! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |

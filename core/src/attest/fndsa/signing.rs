@@ -18,7 +18,7 @@ const SECRET_SIZE: usize = sign_key_size(FN_DSA_LOGN_512);
 /// After key generation (29 KB measured).
 const INIT_STACK: usize = 32 * 1024 / 8;
 
-/// After signing (181 KB measured).
+/// After signing (181 KB measured), or reading a key (175).
 const SIGN_STACK: usize = 180 * 1024 / 8;
 
 /// A signing key, encoded: zeroised on drop, and kept where the caller puts it, since a move leaves a

@@ -1,21 +1,16 @@
-//! ML-DSA-65 by libcrux, behind the traits of [`symbolon_core::attest`]: it signs several times as fast
-//! as core's own (`cargo xtask bench --filter attest`), and byte for byte the same.
-//!
-//! libcrux-ml-dsa is plain Rust, formally verified in part, and takes AVX2 or NEON where the
-//! processor has them. aws-lc-rs compiles a C library and keeps its keys in memory that we could
-//! neither place nor wipe; it was not timed here. Core's own crate remains the fallback, and tests
-//! hold the two against each other.
-//!
-//! # Secrets
-//! libcrux zeroises nothing. [`SigningKey`] zeroises its key on drop; the stack that libcrux leaves
-//! behind is overwritten after each use, as in [`symbolon_core::attest::mldsa`].
+//! ML-DSA-65 by libcrux, behind the traits of [`symbolon_core::attest`]: `cargo xtask bench --filter
+//! attest` has the times.
 
-use libcrux_ml_dsa::ml_dsa_65::{self, MLDSA65KeyPair, MLDSA65Signature, MLDSA65VerificationKey};
+use bytemuck::Zeroable;
+use libcrux_ml_dsa::ml_dsa_65::{
+    self, MLDSA65Signature, MLDSA65SigningKey, MLDSA65VerificationKey,
+};
 use rand_core::CryptoRng;
 use std::fmt;
 use symbolon_core::attest::family::wiping;
 use symbolon_core::attest::mldsa::{PUBLIC_KEY_SIZE, SIGNATURE_SIZE, Signature};
 use symbolon_core::attest::{Domain, Error, Family, Result, SEED_SIZE, Sign, Verify};
+use symbolon_core::pool::{Material, bytes};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 // 64-bit words of stack to wipe: what was measured on x86-64 with AVX2, and room for moves.
@@ -24,19 +19,19 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 const INIT_STACK: usize = 80 * 1024 / 8;
 
 /// After signing (121 KB measured).
-const SIGN_STACK: usize = 128 * 1024 / 8;
+const SIGN_STACK: usize = 136 * 1024 / 8;
 
-/// A signing key: 4,032 bytes, and the 1,952 of its public key. Zeroised on drop, and kept where the
-/// caller puts it, since a move leaves a copy.
-pub struct SigningKey(MLDSA65KeyPair);
+/// Bytes of an encoded signing key (FIPS 204, table 2).
+const SECRET_SIZE: usize = MLDSA65SigningKey::len();
 
-impl Drop for SigningKey {
-    fn drop(&mut self) {
-        self.0.signing_key.as_ref_mut().zeroize();
-    }
+/// A signing key, encoded, and its public key. Zeroised on drop, and kept where the caller puts it, since
+/// a move leaves a copy. All zeros are no key.
+#[derive(Zeroable, Zeroize, ZeroizeOnDrop)]
+#[repr(C)]
+pub struct SigningKey {
+    secret: [u8; SECRET_SIZE],
+    public: [u8; PUBLIC_KEY_SIZE],
 }
-
-impl ZeroizeOnDrop for SigningKey {}
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,12 +40,26 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Derives the key of `seed` into `slot`, dropping a key that was there (FIPS 204, Algorithm 6).
-    /// It is the key that [`symbolon_core::attest::mldsa::SigningKey::init`] makes of the same seed.
+    /// All zero, for statics: not a key until it is derived.
+    pub const ZERO: Self = Self { secret: [0; SECRET_SIZE], public: [0; PUBLIC_KEY_SIZE] };
+
+    /// [Derives](Self::derive) the key of `seed` into `slot`, dropping a key that was there.
+    pub fn init<'a>(slot: &'a mut Option<Self>, seed: &[u8; SEED_SIZE]) -> &'a Self {
+        let key = slot.insert(Self::ZERO);
+        key.derive(seed);
+        key
+    }
+
+    /// Derives the key of `seed`, in place (FIPS 204, Algorithm 6). It is the key that
+    /// [`symbolon_core::attest::mldsa::SigningKey::init`] makes of the same seed.
     ///
     /// The seed must be 32 bytes from a cryptographic generator, and stays the caller's to zeroise.
-    pub fn init<'a>(slot: &'a mut Option<Self>, seed: &[u8; SEED_SIZE]) -> &'a Self {
-        wiping::<INIT_STACK, _>(|| &*slot.insert(Self(ml_dsa_65::generate_key_pair(*seed))))
+    pub fn derive(&mut self, seed: &[u8; SEED_SIZE]) {
+        wiping::<INIT_STACK, _>(|| {
+            let pair = ml_dsa_65::generate_key_pair(*seed);
+            self.secret = *pair.signing_key.as_ref();
+            self.public = *pair.verification_key.as_ref();
+        });
     }
 
     fn make(
@@ -61,9 +70,12 @@ impl SigningKey {
         out: &mut [u8],
     ) -> Result<()> {
         let out = out.first_chunk_mut::<SIGNATURE_SIZE>().ok_or(Error::BufferTooSmall)?;
+        if bytes::is_empty(&self.secret) {
+            return Err(Error::Signing);
+        }
         wiping::<SIGN_STACK, _>(|| {
-            let key = &self.0.signing_key;
-            let made = ml_dsa_65::sign(key, message, context.as_bytes(), *random);
+            let key = MLDSA65SigningKey::new(self.secret);
+            let made = ml_dsa_65::sign(&key, message, context.as_bytes(), *random);
             *out = *made.map_err(|_| Error::Signing)?.as_ref();
             Ok(())
         })
@@ -92,7 +104,53 @@ impl Sign for SigningKey {
     }
 
     fn public_key(&self, out: &mut [u8]) -> Result<()> {
-        *out.first_chunk_mut().ok_or(Error::BufferTooSmall)? = *self.0.verification_key.as_ref();
+        *out.first_chunk_mut().ok_or(Error::BufferTooSmall)? = self.public;
+        Ok(())
+    }
+}
+
+/// Made of 32 bytes of the generator; serialised as it lies: signing key, public key. When it is restored,
+/// both must begin with the same seed of their matrix; more is not looked at.
+impl Material for SigningKey {
+    const NAME: &'static str = "ml-dsa-65-libcrux";
+    const MAX_USES: Option<u32> = None;
+    const PUBLIC_SIZE: usize = PUBLIC_KEY_SIZE;
+    const SERIAL_SIZE: usize = SECRET_SIZE + PUBLIC_KEY_SIZE;
+    type Maker<'m> = ();
+
+    fn generate<R: CryptoRng + ?Sized>(
+        &mut self,
+        (): &mut (),
+        rng: &mut R,
+    ) -> std::result::Result<(), symbolon_core::Error> {
+        let mut seed = Zeroizing::new([0; SEED_SIZE]);
+        rng.fill_bytes(&mut *seed);
+        self.derive(&seed);
+        Ok(())
+    }
+
+    fn public(&self, (): &mut (), out: &mut [u8]) -> std::result::Result<(), symbolon_core::Error> {
+        bytes::write(&self.public, out)
+    }
+
+    fn serialise(
+        &self,
+        (): &mut (),
+        out: &mut [u8],
+    ) -> std::result::Result<(), symbolon_core::Error> {
+        bytes::write_both(&self.secret, &self.public, out)
+    }
+
+    fn restore(
+        &mut self,
+        (): &mut (),
+        bytes: &[u8],
+    ) -> std::result::Result<(), symbolon_core::Error> {
+        let (secret, public) = bytes::read_both::<SECRET_SIZE, PUBLIC_KEY_SIZE>(bytes)?;
+        if secret.first_chunk::<32>() != public.first_chunk() {
+            return Err(symbolon_core::Error::Range);
+        }
+        (self.secret, self.public) = (*secret, *public);
         Ok(())
     }
 }
@@ -172,6 +230,34 @@ mod tests {
                 assert_eq!(verify_plain.verify(CONTEXT, &message, &signature[..]), wrong);
             }
         }
+    }
+
+    #[test]
+    fn what_is_restored_signs_and_what_is_no_key_does_not() {
+        let mut key = SigningKey::ZERO;
+        let mut signature = [0; SIGNATURE_SIZE];
+        assert_eq!(key.sign_deterministic(CONTEXT, b"", &mut signature), Err(Error::Signing));
+        key.generate(&mut (), &mut ChaCha20Rng::from_seed([1; 32])).unwrap();
+        let mut bytes = vec![0; SigningKey::SERIAL_SIZE];
+        key.serialise(&mut (), &mut bytes).unwrap();
+        let mut restored = SigningKey::ZERO;
+        restored.restore(&mut (), &bytes).unwrap();
+        let mut public = [0; PUBLIC_KEY_SIZE];
+        Material::public(&key, &mut (), &mut public).unwrap();
+        restored.sign_deterministic(CONTEXT, b"", &mut signature).unwrap();
+        let verify = VerifyingKey::decode(&public);
+        assert_eq!(verify.verify(CONTEXT, b"", &signature), Ok(()));
+
+        let (length, range) = (Err(symbolon_core::Error::Length), Err(symbolon_core::Error::Range));
+        assert_eq!(restored.restore(&mut (), &bytes[1..]), length);
+        assert_eq!(key.serialise(&mut (), &mut bytes[1..]), length);
+        assert_eq!(key.public(&mut (), &mut public[1..]), length);
+        bytes[SECRET_SIZE] ^= 1;
+        assert_eq!(restored.restore(&mut (), &bytes), range);
+        bytes.fill(0);
+        assert_eq!(restored.restore(&mut (), &bytes), range);
+        key.zeroize();
+        assert_eq!((key.secret, key.public), (SigningKey::ZERO.secret, SigningKey::ZERO.public));
     }
 
     #[test]
