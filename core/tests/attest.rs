@@ -288,6 +288,7 @@ fn digests_separate_what_differs() {
         Domain::POLICY,
         Domain::RESULT,
         Window::CONTEXT,
+        Refill::CONTEXT,
     ];
     for (i, first) in domains.iter().enumerate() {
         assert!(domains[i + 1..].iter().all(|second| first != second));
@@ -1142,6 +1143,282 @@ fn unknown_algorithms_are_refused() {
     }
 }
 
+// Refills
+
+/// Keys of a kind, certified: a public key of each is its number, eight times.
+struct Refilled {
+    tree: RefillTree,
+    refill: Refill,
+    ml_dsa: Box<[u8; Family::MlDsa65.signature_size()]>,
+    fn_dsa: Box<[u8; Family::FnDsa512Draft.signature_size()]>,
+    slh_dsa: Box<[u8; Family::SlhDsaSha2_128f.signature_size()]>,
+}
+
+const KIND: &str = "ml-kem-768";
+
+const fn public(index: u16) -> [u8; 8] {
+    [index as u8; 8]
+}
+
+impl Refilled {
+    fn new(count: u16) -> Self {
+        let leaves: Vec<_> = (0..count).map(|index| Refill::leaf(KIND, &public(index))).collect();
+        let mut tree = RefillTree::new();
+        let refill = Refill {
+            deployment: [0xd0; 16],
+            keys: KEYS.id,
+            kind: Refill::kind(KIND),
+            sequence: 0x1112_1314_1516_1718,
+            time_ms: TIME,
+            count,
+            root: tree.build(&leaves).unwrap(),
+        };
+        Self::of(tree, refill, &KEYS.ml_dsa, &KEYS.fn_dsa, &KEYS.slh_dsa)
+    }
+
+    fn of(
+        tree: RefillTree,
+        refill: Refill,
+        ml: &impl Sign,
+        fndsa: &impl Sign,
+        slh: &impl Sign,
+    ) -> Self {
+        let mut made = Self {
+            tree,
+            refill,
+            ml_dsa: Box::new([0; _]),
+            fn_dsa: Box::new([0; _]),
+            slh_dsa: Box::new([0; _]),
+        };
+        refill.sign(ml, &mut rng(1), &mut *made.ml_dsa).unwrap();
+        refill.sign(fndsa, &mut rng(2), &mut *made.fn_dsa).unwrap();
+        refill.sign(slh, &mut rng(3), &mut *made.slh_dsa).unwrap();
+        made
+    }
+
+    fn certificate(&self, index: u16) -> Certificate<'_> {
+        let mut path = RefillPath::EMPTY;
+        self.tree.path(index.into(), &mut path).unwrap();
+        let signatures =
+            Signatures { ml_dsa: &self.ml_dsa, fn_dsa: &self.fn_dsa, slh_dsa: &self.slh_dsa };
+        Certificate { refill: self.refill, index, path, signatures }
+    }
+}
+
+fn certificate_bytes(certificate: &Certificate) -> Vec<u8> {
+    let mut out = vec![0; Certificate::MAX_SIZE];
+    let size = certificate.encode(&mut out).unwrap();
+    out.truncate(size);
+    out
+}
+
+fn certified(bytes: &[u8], public: &[u8]) -> Result<Refill> {
+    Certificate::decode_exact(bytes)?.verify(KIND, public, &KEYS).copied()
+}
+
+#[test]
+fn refill_encoding_and_hashes() {
+    let made = Refilled::new(5);
+    let (ten, eight) = (10_u64.to_le_bytes(), 8_u64.to_le_bytes());
+    let kind = sha3(&[b"\x14symbolon/key-kind/v1", &ten, b"ml-kem-768"]);
+    let leaf = sha3(&[b"\x16symbolon/refill-key/v1", &ten, b"ml-kem-768", &eight, &[3; 8]]);
+    assert_eq!((Refill::kind(KIND), Refill::leaf(KIND, &[3; 8])), (kind, leaf));
+    let leaves: Vec<_> = (0..5).map(|i| Refill::leaf(KIND, &[i; 8])).collect();
+    let fields: [&[u8]; 8] = [
+        &[1],
+        &[0xd0; 16],
+        &[7; 16],
+        &kind,
+        &[0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11],
+        &[8, 7, 6, 5, 4, 3, 2, 1],
+        &[5, 0],
+        &oracle_root(&leaves),
+    ];
+    assert_eq!(made.refill.encode(), *fields.concat());
+    assert_eq!(Refill::decode(&made.refill.encode()), Ok(made.refill));
+    assert_eq!(Refill::CONTEXT.as_bytes(), b"symbolon/refill/v1");
+
+    let path = oracle_path(3, &leaves);
+    let certificate = made.certificate(3);
+    let signatures = certificate.signatures;
+    let parts: [&[u8]; 12] = [
+        b"SYPC\x01",
+        &made.refill.encode(),
+        &[3, 0],
+        &[path.len() as u8],
+        path.as_flattened(),
+        &[3],
+        &[0x01],
+        signatures.ml_dsa,
+        &[0x82],
+        signatures.fn_dsa,
+        &[0x03],
+        signatures.slh_dsa,
+    ];
+    assert_eq!(certificate_bytes(&certificate), parts.concat());
+}
+
+/// Pins the format, as [`receipt_known_answer`] does; put together in Python too.
+#[test]
+fn certificate_known_answer() {
+    let bytes = certificate_bytes(&Refilled::new(5).certificate(3));
+    assert_eq!(
+        sha3(&[&bytes])[..],
+        *unhex("95c8b685d02d964de3bde0ae93bba96680ac2f3b2ae3664fea78a112369b23da")
+    );
+}
+
+#[test]
+fn certificates_of_every_shape_verify() {
+    for count in [1, 2, 3, 5, 31, 32, 33, 63, 64] {
+        let made = Refilled::new(count);
+        for index in 0..count {
+            let certificate = made.certificate(index);
+            let bytes = certificate_bytes(&certificate);
+            assert!((Certificate::MIN_SIZE..=Certificate::MAX_SIZE).contains(&bytes.len()));
+            assert_eq!(Certificate::decode_exact(&bytes), Ok(certificate));
+            assert_eq!(certified(&bytes, &public(index)), Ok(made.refill));
+            let other = public((index + 1) % count);
+            if count > 1 {
+                assert_eq!(certified(&bytes, &other), Err(Error::WrongPath));
+            }
+        }
+    }
+    assert_eq!(certificate_bytes(&Refilled::new(1).certificate(0)).len(), Certificate::MIN_SIZE);
+    assert_eq!(certificate_bytes(&Refilled::new(64).certificate(9)).len(), Certificate::MAX_SIZE);
+}
+
+#[test]
+fn refills_have_1_to_64_keys() {
+    for count in [0, 65, u16::MAX] {
+        let refill = Refill { count, ..Refilled::new(64).refill };
+        assert_eq!(Refill::decode(&refill.encode()), Err(Error::LeafCount));
+        let mut out = [0; Family::MlDsa65.signature_size()];
+        assert_eq!(refill.sign(&KEYS.ml_dsa, &mut rng(1), &mut out), Err(Error::LeafCount));
+    }
+}
+
+/// Each bit of a certificate counts; and each error is the one of its place.
+#[test]
+fn any_flipped_bit_breaks_a_certificate() {
+    // Index 21 of 33: a path of six nodes.
+    let bytes = certificate_bytes(&Refilled::new(33).certificate(21));
+    let head = 5 + Refill::SIZE + 2 + 1 + 6 * 32;
+    let signatures = [head + 1, head + 2 + 3309, head + 3 + 3309 + 666];
+    let errors = |at: usize| -> &'static [Error] {
+        match at {
+            0..4 => &[Error::BadMagic],
+            4 | 5 => &[Error::UnknownVersion],
+            // Deployment, sequence and the time, where keys are valid, are what was signed.
+            6..22 | 70..78 => &[Error::WrongSignature(Family::MlDsa65)],
+            22..38 => &[Error::UnknownKey],
+            38..70 => &[Error::WrongKind],
+            78..86 => &[Error::NotYetValid, Error::Retired, Error::WrongSignature(Family::MlDsa65)],
+            86..88 => &[
+                Error::LeafCount,
+                Error::LeafIndex,
+                Error::PathLength,
+                Error::WrongPath,
+                Error::WrongSignature(Family::MlDsa65),
+            ],
+            88..120 => &[Error::WrongPath],
+            120..122 => &[Error::LeafIndex, Error::PathLength, Error::WrongPath],
+            // A longer path takes its last nodes from what follows.
+            122 => &[Error::PathLength],
+            _ if at < head => &[Error::WrongPath],
+            _ if at == head => &[Error::MissingFamily, Error::NonCanonical],
+            _ if signatures.contains(&at) => &[Error::UnknownAlgorithm, Error::FamilyOrder],
+            _ if at < signatures[1] => &[Error::WrongSignature(Family::MlDsa65)],
+            _ if at < signatures[2] => &[Error::WrongSignature(Family::FnDsa512Draft)],
+            _ => &[Error::WrongSignature(Family::SlhDsaSha2_128f)],
+        }
+    };
+    assert!(certified(&bytes, &public(21)).is_ok());
+    let mut spoilt = bytes.clone();
+    for at in (0..head + 300).chain((head + 300..bytes.len()).step_by(61)).chain(signatures) {
+        for bit in 0..8 {
+            spoilt[at] ^= 1 << bit;
+            let error = certified(&spoilt, &public(21)).unwrap_err();
+            assert!(errors(at).contains(&error), "byte {at}, bit {bit}: {error:?}");
+            spoilt[at] ^= 1 << bit;
+        }
+    }
+    for len in 0..bytes.len() {
+        if len < head + 300 || len % 61 == 0 {
+            assert_eq!(Certificate::decode_exact(&bytes[..len]), Err(Error::Truncated), "{len}");
+        }
+    }
+    spoilt.push(0);
+    assert_eq!(Certificate::decode_exact(&spoilt), Err(Error::TrailingBytes));
+}
+
+#[test]
+fn certificates_hold_for_their_key_kind_and_signers_only() {
+    let made = Refilled::new(6);
+    let certificate = made.certificate(4);
+    let verdict = |name, key: &[u8], keys: &StandIns| certificate.verify(name, key, keys).copied();
+    let (key, long) = (public(4), [4; 9]);
+    assert_eq!(verdict(KIND, &key, &KEYS), Ok(made.refill));
+    assert_eq!(verdict("ml-kem-1024", &key, &KEYS), Err(Error::WrongKind));
+    assert_eq!(verdict(KIND, &key[1..], &KEYS), Err(Error::WrongPath));
+    assert_eq!(verdict(KIND, &long, &KEYS), Err(Error::WrongPath));
+    assert_eq!(verdict(KIND, &key, &stand_ins(8)), Err(Error::UnknownKey));
+    let forged = StandIns { id: KEYS.id, ..stand_ins(8) };
+    assert_eq!(verdict(KIND, &key, &forged), Err(Error::WrongSignature(Family::MlDsa65)));
+    let revoked = Validity { revoked: true, ..KEYS.validity };
+    let late = Validity { not_before_ms: TIME + 1, ..Validity::ALWAYS };
+    let early = Validity { not_after_ms: TIME - 1, ..Validity::ALWAYS };
+    for (validity, error) in
+        [(revoked, Error::Revoked), (late, Error::NotYetValid), (early, Error::Retired)]
+    {
+        assert_eq!(verdict(KIND, &key, &StandIns { validity, ..KEYS }), Err(error));
+    }
+    // Two of three are not enough, whichever they are.
+    let bad = StandIn::<ML_DSA>(8);
+    assert_eq!(
+        verdict(KIND, &key, &StandIns { ml_dsa: bad, ..KEYS }),
+        Err(Error::WrongSignature(Family::MlDsa65))
+    );
+    assert_eq!(
+        verdict(KIND, &key, &StandIns { fn_dsa: StandIn(8), ..KEYS }),
+        Err(Error::WrongSignature(Family::FnDsa512Draft))
+    );
+    assert_eq!(
+        verdict(KIND, &key, &StandIns { slh_dsa: StandIn(8), ..KEYS }),
+        Err(Error::WrongSignature(Family::SlhDsaSha2_128f))
+    );
+}
+
+/// The same bytes signed as a window are no refill: the context tells them apart.
+#[test]
+fn a_window_is_no_refill() {
+    let made = Refilled::new(6);
+    let mut certificate = made.certificate(4);
+    let mut as_window = [0; Family::MlDsa65.signature_size()];
+    KEYS.ml_dsa.sign_deterministic(Window::CONTEXT, &made.refill.encode(), &mut as_window).unwrap();
+    certificate.signatures.ml_dsa = &as_window;
+    let verdict = certificate.verify(KIND, &public(4), &KEYS);
+    assert_eq!(verdict, Err(Error::WrongSignature(Family::MlDsa65)));
+}
+
+#[test]
+fn certificates_that_do_not_fit_together_are_neither_encoded_nor_verified() {
+    let made = Refilled::new(6);
+    let good = made.certificate(4);
+    let mut out = vec![0; Certificate::MAX_SIZE];
+    for (bad, error) in [
+        (Certificate { index: 6, ..good }, Error::LeafIndex),
+        (Certificate { path: RefillPath::EMPTY, ..good }, Error::PathLength),
+        (Certificate { refill: Refill { count: 0, ..good.refill }, ..good }, Error::LeafCount),
+    ] {
+        assert_eq!(bad.encode(&mut out), Err(error));
+        assert_eq!(bad.verify(KIND, &public(4), &KEYS), Err(error));
+    }
+    let size = certificate_bytes(&good).len();
+    assert_eq!(good.encode(&mut out[..size - 1]), Err(Error::BufferTooSmall));
+    assert_eq!(good.encode(&mut out[..20]), Err(Error::BufferTooSmall));
+}
+
 // Streams
 
 #[test]
@@ -1205,6 +1482,7 @@ fn errors_are_small_and_have_distinct_messages() {
         Error::PathLength,
         Error::WrongPath,
         Error::WrongWindowPath,
+        Error::WrongKind,
         Error::WrongDeployment,
         Error::UnknownKey,
         Error::NotYetValid,

@@ -26,6 +26,7 @@ use crate::keyring::{
     read_public,
 };
 use crate::log::SealKey;
+use crate::pools::SignRefill;
 use crate::private_file;
 use crate::random::{fill_random, random};
 use crate::signer::{SignWindow, SignatureSet};
@@ -36,7 +37,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use symbolon_core::attest::{
-    Domain, Family, KeyId, SEED_SIZE, Sign, Validity, Window, fndsa, hash, slhdsa,
+    Domain, Family, KeyId, Refill, SEED_SIZE, Sign, Validity, Window, fndsa, hash, slhdsa,
 };
 use symbolon_core::bfv::{KeyPair, PublicKey, Q54, Q81, generate, params};
 use symbolon_core::kernel::Kernels;
@@ -360,11 +361,57 @@ impl SignWindow for SigningKeys {
         self.deployment.id
     }
 
+    /// As [`SigningKeys::all`].
+    fn sign(&self, window: &Window, out: &mut SignatureSet) -> Result<f64> {
+        self.all(window, window.time_ms, out)
+    }
+}
+
+impl SignRefill for SigningKeys {
+    /// As [`SigningKeys::all`].
+    fn sign_refill(&self, refill: &Refill, out: &mut SignatureSet) -> Result<f64> {
+        self.all(refill, refill.time_ms, out)
+    }
+}
+
+/// What the three families sign.
+trait Statement: Sync {
+    fn sign<S: Sign>(
+        &self,
+        key: &S,
+        rng: &mut ChaCha20Rng,
+        out: &mut [u8],
+    ) -> symbolon_core::attest::Result<()>;
+}
+
+impl Statement for Window {
+    fn sign<S: Sign>(
+        &self,
+        key: &S,
+        rng: &mut ChaCha20Rng,
+        out: &mut [u8],
+    ) -> symbolon_core::attest::Result<()> {
+        self.sign(key, rng, out)
+    }
+}
+
+impl Statement for Refill {
+    fn sign<S: Sign>(
+        &self,
+        key: &S,
+        rng: &mut ChaCha20Rng,
+        out: &mut [u8],
+    ) -> symbolon_core::attest::Result<()> {
+        self.sign(key, rng, out)
+    }
+}
+
+impl SigningKeys {
     /// The three families at once, each on a thread of its own.
     ///
     /// Errors: `E-KEY-VALIDITY` at a time at which the keys may not sign, `E-SIGNING`, `E-ENTROPY`.
-    fn sign(&self, window: &Window, out: &mut SignatureSet) -> Result<f64> {
-        self.validity.check(window.time_ms).map_err(|e| {
+    fn all(&self, statement: &impl Statement, time_ms: u64, out: &mut SignatureSet) -> Result<f64> {
+        self.validity.check(time_ms).map_err(|e| {
             Error::new(Kind::KeyValidity, format!("{e}: symbolon keys rotate makes new ones"))
         })?;
         let (ml_dsa, fn_dsa, slh_dsa) = (&*self.ml_dsa, &*self.fn_dsa, &*self.slh_dsa);
@@ -373,12 +420,12 @@ impl SignWindow for SigningKeys {
         thread::scope(|scope| {
             let named = |name: &str| thread::Builder::new().name(format!("symbolon-{name}"));
             let ml = named("ml-dsa")
-                .spawn_scoped(scope, move || one(ml_dsa, window, ml_out))
+                .spawn_scoped(scope, move || one(ml_dsa, statement, ml_out))
                 .map_err(spawn)?;
             let fndsa = named("fn-dsa")
-                .spawn_scoped(scope, move || one(fn_dsa, window, fn_out))
+                .spawn_scoped(scope, move || one(fn_dsa, statement, fn_out))
                 .map_err(spawn)?;
-            let slh = one(slh_dsa, window, slh_out);
+            let slh = one(slh_dsa, statement, slh_out);
             let died = |_| Err(Error::new(Kind::Signing, "a signing thread died"));
             Ok(ml.join().unwrap_or_else(died)? + fndsa.join().unwrap_or_else(died)? + slh?)
         })
@@ -386,11 +433,11 @@ impl SignWindow for SigningKeys {
 }
 
 /// One family's signature; gives the microseconds that it took.
-fn one<S: Sign>(key: &Option<S>, window: &Window, out: &mut [u8]) -> Result<f64> {
+fn one<S: Sign>(key: &Option<S>, statement: &impl Statement, out: &mut [u8]) -> Result<f64> {
     let mut watch = Stopwatch::start();
     let mut rng = ChaCha20Rng::from_seed(*Zeroizing::new(random()?));
     let no_key = || Error::new(Kind::Signing, "there is no signing key");
-    window.sign(key.as_ref().ok_or_else(no_key)?, &mut rng, out).map_err(signing)?;
+    statement.sign(key.as_ref().ok_or_else(no_key)?, &mut rng, out).map_err(signing)?;
     Ok(watch.lap())
 }
 

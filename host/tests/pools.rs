@@ -479,3 +479,141 @@ mod memory {
         assert_eq!(scan::count(&live, MASK, &[]).unwrap(), 0);
     }
 }
+
+mod certified {
+    use super::*;
+    use std::path::Path;
+    use symbolon_core::attest::{
+        Certificate, Error as AttestError, KeyId, Refill, Validity, Window,
+    };
+    use symbolon_core::kem::mlkem::DecapsulationKey;
+    use symbolon_host::error::{Error as HostError, Kind, Result};
+    use symbolon_host::keyring::Keyring;
+    use symbolon_host::keys::{Deployment, SigningKeys, SigningSeeds};
+    use symbolon_host::pools::{CertifiedSupply, SignRefill};
+    use symbolon_host::signer::{SignWindow, SignatureSet};
+
+    fn keys() -> SigningKeys {
+        let deployment = Deployment { id: [7; 16], epoch: 1 };
+        SigningSeeds::draw(deployment, Validity::ALWAYS).unwrap().keys().unwrap()
+    }
+
+    fn config(hot: u32) -> Config {
+        Config {
+            shards: 2,
+            hot,
+            warm: 0,
+            cold: 0,
+            memory: DEGRADE,
+            ..Config::of::<DecapsulationKey>(1)
+        }
+    }
+
+    fn public(key: &DecapsulationKey) -> Vec<u8> {
+        let mut out = vec![0; DecapsulationKey::PUBLIC_SIZE];
+        key.public(&mut (), &mut out).unwrap();
+        out
+    }
+
+    /// Every key comes with a certificate that a relying party verifies, for itself alone; refills are
+    /// forgotten when their keys are gone.
+    #[test]
+    fn every_key_has_its_certificate() {
+        let keys = Arc::new(keys());
+        let ring = Keyring::parse(&keys.public(), Path::new("verify.key")).unwrap();
+        let verify = &ring.find(&keys.id()).unwrap().keys;
+        let supply =
+            CertifiedSupply::<DecapsulationKey>::start(config(80), keys, || Ok(())).unwrap();
+        until("full", || supply.status().level == 80);
+        let held: Vec<_> = (0..80).map(|_| supply.acquire().unwrap()).collect();
+        let mut seen = HashSet::new();
+        for (i, key) in held.iter().enumerate() {
+            let bytes = supply.certificate(key).unwrap().encode().unwrap();
+            let certificate = Certificate::decode_exact(&bytes).unwrap();
+            let refill = certificate.verify("ml-kem-768", &public(key), verify).unwrap();
+            assert_eq!(refill.deployment, [7; 16]);
+            assert!(seen.insert((refill.sequence, certificate.index)), "twice in one place");
+            let other = &held[(i + 1) % 80];
+            let wrong = certificate.verify("ml-kem-768", &public(other), verify);
+            assert_eq!(wrong, Err(AttestError::WrongPath));
+        }
+        let refills: HashSet<_> = seen.iter().map(|(sequence, _)| sequence).collect();
+        assert!(refills.len() <= 40, "one signature serves several: {}", refills.len());
+
+        // Held keys keep theirs, however long; those that are gone do not.
+        let begun = supply.status().window_s;
+        until("swept twice", || supply.status().window_s >= begun + 2.5);
+        assert!(held.iter().all(|key| supply.certificate(key).is_ok()));
+        assert_eq!(supply.certified(), 80);
+        drop(held);
+        until("full again", || supply.status().level == 80);
+        until("forgotten", || supply.certified() == 80);
+        let key = supply.acquire().unwrap();
+        let certificate = supply.certificate(&key).unwrap();
+        assert!(certificate.borrowed().verify("ml-kem-768", &public(&key), verify).is_ok());
+    }
+
+    #[test]
+    fn keys_made_on_demand_are_certified_too() {
+        let keys = Arc::new(keys());
+        let ring = Keyring::parse(&keys.public(), Path::new("verify.key")).unwrap();
+        let verify = &ring.find(&keys.id()).unwrap().keys;
+        let settings = Config { replenishers: 0, ..config(4) };
+        let supply = CertifiedSupply::<DecapsulationKey>::start(settings, keys, || Ok(())).unwrap();
+        let key = supply.acquire_or_make(&mut supply.desk(())).unwrap();
+        let certificate = supply.certificate(&key).unwrap();
+        assert!(certificate.borrowed().verify("ml-kem-768", &public(&key), verify).is_ok());
+        // Made at a desk that does not certify.
+        let plain = supply.acquire_or_make(&mut ()).unwrap();
+        assert_eq!(supply.certificate(&plain).err().unwrap().kind(), Kind::Pool);
+        supply.fill(&mut supply.desk(()), &mut |_| ()).unwrap();
+        // The other two cells are in use.
+        assert_eq!((supply.certified(), supply.status().level), (3, 2));
+    }
+
+    /// Whoever signs fails at first.
+    struct Faulty(SigningKeys, AtomicU32);
+
+    impl SignWindow for Faulty {
+        fn id(&self) -> KeyId {
+            self.0.id()
+        }
+        fn deployment(&self) -> [u8; 16] {
+            self.0.deployment()
+        }
+        fn sign(&self, window: &Window, out: &mut SignatureSet) -> Result<f64> {
+            self.0.sign(window, out)
+        }
+    }
+
+    impl SignRefill for Faulty {
+        fn sign_refill(&self, refill: &Refill, out: &mut SignatureSet) -> Result<f64> {
+            if take_one(&self.1) {
+                return Err(HostError::new(Kind::Signing, "on purpose"));
+            }
+            self.0.sign_refill(refill, out)
+        }
+    }
+
+    #[test]
+    fn no_key_is_handed_out_without_a_signature() {
+        let faulty = Arc::new(Faulty(keys(), AtomicU32::new(3)));
+        let supply =
+            CertifiedSupply::<DecapsulationKey>::start(config(16), faulty, || Ok(())).unwrap();
+        until("three failures", || {
+            let status = supply.status();
+            assert!(status.failures >= 3 || status.level == 0);
+            status.failures == 3
+        });
+        until("full", || supply.status().level == 16);
+        let key = supply.acquire().unwrap();
+        assert!(supply.certificate(&key).is_ok());
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        let cold = Config { cold: 4, ..config(4) };
+        let refused = CertifiedSupply::<DecapsulationKey>::start(cold, Arc::new(keys()), || Ok(()));
+        assert!(matches!(refused.err(), Some(Failure::Settings(_))));
+    }
+}

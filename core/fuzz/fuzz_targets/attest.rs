@@ -1,9 +1,9 @@
-//! Leaves, batches and windows: any bytes of the right length are refused, or are the one encoding of
-//! what they decode to. The first bytes of an input are tried as each.
+//! Leaves, batches, windows, refills and certificates: any bytes of the right length are refused, or are the
+//! one encoding of what they decode to. The first bytes of an input are tried as each.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use symbolon_core::attest::{Batch, Leaf, MAX_BATCHES, MAX_LEAVES, Window};
+use symbolon_core::attest::{Batch, Certificate, Leaf, MAX_BATCHES, MAX_LEAVES, MAX_REFILL, Refill, Window};
 
 fuzz_target!(|data: &[u8]| {
     if let Some(bytes) = data.first_chunk()
@@ -26,5 +26,21 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(window.encode(), *bytes);
         assert!((1..=MAX_BATCHES).contains(&usize::from(window.count)));
         assert!(window.sequence > 0 || window.previous == [0; 32]);
+    }
+    if let Some(bytes) = data.first_chunk()
+        && let Ok(refill) = Refill::decode(bytes)
+    {
+        assert_eq!(refill.encode(), *bytes);
+        assert!((1..=MAX_REFILL).contains(&usize::from(refill.count)));
+    }
+    // Signatures are noise to a decoder: short inputs need not bring them.
+    let mut whole = data.to_vec();
+    for size in [data.len(), Certificate::MIN_SIZE, Certificate::MAX_SIZE] {
+        whole.resize(size, 0);
+        if let Ok(certificate) = Certificate::decode_exact(&whole) {
+            let mut out = vec![0; Certificate::MAX_SIZE];
+            assert_eq!(certificate.encode(&mut out), Ok(whole.len()));
+            assert_eq!(out[..whole.len()], whole);
+        }
     }
 });

@@ -25,12 +25,16 @@ impl Domain {
     pub(super) const LEAF: Self = Self::new("symbolon/leaf/v2");
     /// A [`Batch`](super::Batch) as a leaf of the window's Merkle tree.
     pub(super) const BATCH: Self = Self::new("symbolon/batch/v2");
-    /// An inner node of either Merkle tree.
+    /// An inner node of any Merkle tree.
     pub(super) const NODE: Self = Self::new("symbolon/node/v1");
     /// A [`Window`](super::Window) as the next one names it.
     pub(super) const WINDOW_HASH: Self = Self::new("symbolon/window-hash/v1");
     /// Three public keys as one: [`KeyId`](super::KeyId).
     pub(super) const KEY_SET: Self = Self::new("symbolon/key-set/v1");
+    /// A key's kind by its name: [`Refill::kind`](super::Refill::kind).
+    pub(super) const KEY_KIND: Self = Self::new("symbolon/key-kind/v1");
+    /// A public key as a leaf of a refill's Merkle tree: [`Refill::leaf`](super::Refill::leaf).
+    pub(super) const REFILL_KEY: Self = Self::new("symbolon/refill-key/v1");
     /// [`commit`] to a claimed identity: [`Leaf::identity`](super::Leaf::identity).
     pub const IDENTITY: Self = Self::new("symbolon/identity/v1");
     /// [`bulk`] digest of a probe ciphertext: [`Batch::probe`](super::Batch::probe).

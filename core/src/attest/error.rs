@@ -1,7 +1,7 @@
 use super::Family;
 use core::fmt;
 
-/// What is wrong with a receipt, one of its parts, a key, or a call that makes one.
+/// What is wrong with a receipt, a certificate, one of their parts, a key, or a call that makes one.
 ///
 /// No variant carries more than the name of a family: everything checked here is public, but errors
 /// are logged and logs travel.
@@ -9,7 +9,8 @@ use core::fmt;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
-    /// The first four bytes are not [`Receipt::MAGIC`](super::Receipt::MAGIC).
+    /// The first four bytes are not [`Receipt::MAGIC`](super::Receipt::MAGIC), or not
+    /// [`Certificate::MAGIC`](super::Certificate::MAGIC).
     BadMagic,
     /// A receipt or statement of a version this code does not know.
     UnknownVersion,
@@ -27,9 +28,10 @@ pub enum Error {
     NonCanonical,
     /// The output buffer is shorter than what should go there.
     BufferTooSmall,
-    /// A batch or a window of no leaves, or of more than its tree holds: [`MAX_LEAVES`] decisions,
-    /// [`MAX_BATCHES`] batches.
+    /// A batch, a window or a refill of no leaves, or of more than its tree holds: [`MAX_LEAVES`] decisions,
+    /// [`MAX_BATCHES`] batches, [`MAX_REFILL`] keys.
     ///
+    /// [`MAX_REFILL`]: super::MAX_REFILL
     /// [`MAX_LEAVES`]: super::MAX_LEAVES
     /// [`MAX_BATCHES`]: super::MAX_BATCHES
     LeafCount,
@@ -37,13 +39,16 @@ pub enum Error {
     LeafIndex,
     /// A path whose length is not the one that its leaf's index and the leaf count demand.
     PathLength,
-    /// The path leads from the leaf to another root than the batch's.
+    /// The path leads from the leaf to another root than the batch's, or from a key to another than the
+    /// refill's.
     WrongPath,
     /// The path leads from the batch to another root than the window's.
     WrongWindowPath,
+    /// A key was certified as one of another kind.
+    WrongKind,
     /// The batch is of another deployment than the window.
     WrongDeployment,
-    /// The window names other keys than those to verify with.
+    /// The window or refill names other keys than those to verify with.
     UnknownKey,
     /// Signed before the keys became valid.
     NotYetValid,
@@ -76,8 +81,9 @@ impl fmt::Display for Error {
             Self::LeafCount => "leaf count out of range",
             Self::LeafIndex => "leaf index out of range",
             Self::PathLength => "path length does not fit index and count",
-            Self::WrongPath => "path does not lead to the batch's root",
+            Self::WrongPath => "path does not lead to the root",
             Self::WrongWindowPath => "path does not lead to the signed root",
+            Self::WrongKind => "certified as another kind of key",
             Self::WrongDeployment => "batch and window are of different deployments",
             Self::UnknownKey => "signed with other keys",
             Self::NotYetValid => "signed before the keys became valid",

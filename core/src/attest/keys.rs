@@ -1,5 +1,5 @@
 use super::digest::{Digest, Domain, hash};
-use super::{Error, Family, Result, Verify, Window};
+use super::{Error, Family, Result, Signatures, Verify, Window};
 
 /// Identifier of a signer's three public keys: the first 16 bytes of the SHA3-256 of length byte,
 /// `symbolon/key-set/v1`, and each encoded key after its length. See [`key_id`].
@@ -102,20 +102,42 @@ impl<M: Verify, F: Verify, S: Verify> KeySet<M, F, S> {
     /// # Errors
     /// [`Error::UnknownKey`]; [`Error::Revoked`], [`Error::NotYetValid`], [`Error::Retired`].
     pub fn check(&self, window: &Window) -> Result<()> {
-        if window.keys != self.id {
-            return Err(Error::UnknownKey);
-        }
-        self.validity.check(window.time_ms)
+        self.check_signer(&window.keys, window.time_ms)
     }
 
-    /// Checks the signature of one family over `window`: one of the three.
-    pub(super) fn verify(&self, family: Family, window: &Window, signature: &[u8]) -> Result<()> {
-        const { Self::FAMILIES }
-        let message = window.encode();
-        match family {
-            Family::MlDsa65 => self.ml_dsa.verify(Window::CONTEXT, &message, signature),
-            Family::FnDsa512Draft => self.fn_dsa.verify(Window::CONTEXT, &message, signature),
-            Family::SlhDsaSha2_128f => self.slh_dsa.verify(Window::CONTEXT, &message, signature),
+    /// Checks that these keys are the ones that a statement names, and valid at its time.
+    pub(super) fn check_signer(&self, named: &KeyId, time_ms: u64) -> Result<()> {
+        if *named != self.id {
+            return Err(Error::UnknownKey);
         }
+        self.validity.check(time_ms)
+    }
+
+    /// Checks the signature of one family: one of the three.
+    pub(super) fn verify(
+        &self,
+        family: Family,
+        context: Domain,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<()> {
+        const { Self::FAMILIES }
+        match family {
+            Family::MlDsa65 => self.ml_dsa.verify(context, message, signature),
+            Family::FnDsa512Draft => self.fn_dsa.verify(context, message, signature),
+            Family::SlhDsaSha2_128f => self.slh_dsa.verify(context, message, signature),
+        }
+    }
+
+    /// Checks the signatures of all three, in the order of [`Family::ALL`].
+    pub(super) fn verify_all(
+        &self,
+        context: Domain,
+        message: &[u8],
+        signatures: &Signatures<'_>,
+    ) -> Result<()> {
+        Family::ALL
+            .into_iter()
+            .try_for_each(|family| self.verify(family, context, message, signatures.of(family)))
     }
 }

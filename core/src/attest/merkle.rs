@@ -1,12 +1,13 @@
-//! Merkle trees (RFC 9162, section 2.1) in fixed memory: one over a batch's leaves, one over a
-//! window's batches.
+//! Merkle trees (RFC 9162, section 2.1) in fixed memory: over a batch's leaves, over a window's batches,
+//! over a refill's keys.
 //!
 //! A tree of n > 1 leaves splits at the largest power of two below n. Built upwards, that is:
 //! pair neighbours level by level, and carry a last node without a neighbour up unchanged. No leaf
 //! is ever doubled, so no two lists of leaves share a root.
 //!
-//! Both trees hash their nodes alike; what their leaves are hashed under tells them apart.
+//! All hash their nodes alike; what their leaves are hashed under tells them apart.
 
+use super::codec::Reader;
 use super::{Digest, Domain, Error, Result};
 use bytemuck::Zeroable;
 use core::iter;
@@ -191,6 +192,16 @@ impl<const NODES: usize> Path<NODES> {
         let mut path = Self { len: nodes.len(), ..Self::EMPTY };
         path.nodes.get_mut(..nodes.len()).ok_or(Error::PathLength)?.copy_from_slice(nodes);
         Ok(path)
+    }
+
+    /// Reads the number of a path's nodes, and the path.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut nodes = [Digest::default(); NODES];
+        let nodes = nodes.get_mut(..usize::from(reader.u8()?)).ok_or(Error::PathLength)?;
+        for node in nodes.iter_mut() {
+            *node = *reader.take()?;
+        }
+        Self::new(nodes)
     }
 
     /// The nodes, lowest first.

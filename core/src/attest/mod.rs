@@ -161,6 +161,7 @@ mod leaf;
 pub mod merkle;
 pub mod mldsa;
 mod receipt;
+mod refill;
 pub mod slhdsa;
 mod stream;
 mod window;
@@ -176,5 +177,6 @@ pub use merkle::{
     WindowPath, WindowTree,
 };
 pub use receipt::Receipt;
+pub use refill::{Certificate, MAX_REFILL, MAX_REFILL_PATH, Refill, RefillPath, RefillTree};
 pub use stream::{Proven, StreamBuffer, StreamVerifier};
 pub use window::{Signatures, Window};

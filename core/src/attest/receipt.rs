@@ -1,5 +1,5 @@
 use super::codec::{Reader, write};
-use super::{Batch, Error, Family, KeySet, Leaf, MAX_PATH, MAX_WINDOW_PATH, Path, Result};
+use super::{Batch, Error, KeySet, Leaf, MAX_PATH, MAX_WINDOW_PATH, Path, Result};
 use super::{BatchPath, Digest, Signatures, Verify, Window, WindowPath};
 
 /// The proof of one decision: a leaf, its path to the root of its batch, the batch's path to the root
@@ -22,9 +22,9 @@ use super::{BatchPath, Digest, Signatures, Verify, Window, WindowPath};
 /// | 32 each | the path, lowest node first |
 /// | 115 | [`Window`] |
 /// | 1 | number of signatures: 3 |
-/// | 1 + 3309 | [`Family::MlDsa65`]'s identifier 0x01, signature |
-/// | 1 + 666 | [`Family::FnDsa512Draft`]'s identifier 0x82, signature |
-/// | 1 + 17088 | [`Family::SlhDsaSha2_128f`]'s identifier 0x03, signature |
+/// | 1 + 3309 | [`Family::MlDsa65`](super::Family::MlDsa65)'s identifier 0x01, signature |
+/// | 1 + 666 | [`Family::FnDsa512Draft`](super::Family::FnDsa512Draft)'s identifier 0x82, signature |
+/// | 1 + 17088 | [`Family::SlhDsaSha2_128f`](super::Family::SlhDsaSha2_128f)'s identifier 0x03, signature |
 ///
 /// There is one encoding of each receipt, and it ends by itself: a receipt file is receipts back to
 /// back. Why this is not CBOR is in the [module page](super#one-fixed-encoding).
@@ -61,17 +61,11 @@ impl<'a> Receipt<'a> {
     /// Version of the encoding.
     pub const VERSION: u8 = 2;
 
-    /// Bytes of the three signatures with their identifiers.
-    const SIGNATURES: usize = {
-        let [first, second, third] = Family::ALL;
-        3 + first.signature_size() + second.signature_size() + third.signature_size()
-    };
-
     /// Encoded size of the only receipt of a window of one decision.
-    pub const MIN_SIZE: usize = MIN_HEAD + Self::SIGNATURES;
+    pub const MIN_SIZE: usize = MIN_HEAD + Signatures::SIZE;
 
     /// Encoded size of a receipt with the longest paths.
-    pub const MAX_SIZE: usize = MAX_HEAD + Self::SIGNATURES;
+    pub const MAX_SIZE: usize = MAX_HEAD + Signatures::SIZE;
 
     /// Writes the encoding to the front of `out` and returns its size, at most
     /// [`MAX_SIZE`](Self::MAX_SIZE).
@@ -84,9 +78,7 @@ impl<'a> Receipt<'a> {
         self.head().check_shape()?;
         // `check_shape` bounds both lengths.
         let (path, window_path) = (self.path.nodes(), self.window_path.nodes());
-        let Signatures { ml_dsa, fn_dsa, slh_dsa } = self.signatures;
-        let [ml_dsa_id, fn_dsa_id, slh_dsa_id] = Family::ALL.map(|family| [family.id()]);
-        write(
+        let head = write(
             out,
             &[
                 &Self::MAGIC,
@@ -99,15 +91,10 @@ impl<'a> Receipt<'a> {
                 &[window_path.len() as u8],
                 window_path.as_flattened(),
                 &self.window.encode(),
-                &[Family::ALL.len() as u8],
-                &ml_dsa_id,
-                ml_dsa,
-                &fn_dsa_id,
-                fn_dsa,
-                &slh_dsa_id,
-                slh_dsa,
             ],
-        )
+        )?;
+        let rest = out.get_mut(head..).ok_or(Error::BufferTooSmall)?;
+        Ok(head + self.signatures.write(rest)?)
     }
 
     /// Reads the receipt at the front of `input` and returns it with the bytes it takes up. It is
@@ -122,11 +109,7 @@ impl<'a> Receipt<'a> {
         let mut reader = Reader::new(input);
         let Head { leaf, index, path, batch, batch_index, window_path, window } =
             Head::decode(&mut reader)?;
-        let signatures = Signatures {
-            ml_dsa: signature(&mut reader, Family::MlDsa65)?,
-            fn_dsa: signature(&mut reader, Family::FnDsa512Draft)?,
-            slh_dsa: signature(&mut reader, Family::SlhDsaSha2_128f)?,
-        };
+        let signatures = Signatures::read(&mut reader)?;
         let receipt =
             Self { leaf, index, path, batch, batch_index, window_path, window, signatures };
         Ok((receipt, input.len() - reader.remaining()))
@@ -193,18 +176,14 @@ impl Head {
         }
         let index = reader.u8()?;
         let leaf = Leaf::decode(reader.take()?)?;
-        let path = path(reader)?;
+        let path = Path::read(reader)?;
         let batch = Batch::decode(reader.take()?)?;
         path.check(usize::from(index), usize::from(batch.count))?;
         let batch_index = u16::from_le_bytes(*reader.take()?);
-        let window_path = self::path(reader)?;
+        let window_path = Path::read(reader)?;
         let window = Window::decode(reader.take()?)?;
         window_path.check(usize::from(batch_index), usize::from(window.count))?;
-        match usize::from(reader.u8()?) {
-            count if count < Family::ALL.len() => return Err(Error::MissingFamily),
-            count if count > Family::ALL.len() => return Err(Error::NonCanonical),
-            _ => {}
-        }
+        Signatures::read_count(reader)?;
         Ok(Self { leaf, index, path, batch, batch_index, window_path, window })
     }
 
@@ -233,33 +212,5 @@ impl Head {
         self.path.check(usize::from(self.index), usize::from(self.batch.count))?;
         self.window_path.check(usize::from(self.batch_index), usize::from(self.window.count))?;
         self.window.check()
-    }
-}
-
-/// Reads the number of a path's nodes, and the path.
-fn path<const NODES: usize>(reader: &mut Reader<'_>) -> Result<Path<NODES>> {
-    let mut nodes = [Digest::default(); NODES];
-    let nodes = nodes.get_mut(..usize::from(reader.u8()?)).ok_or(Error::PathLength)?;
-    for node in nodes.iter_mut() {
-        *node = *reader.take()?;
-    }
-    Path::new(nodes)
-}
-
-/// Reads an identifier, which must be that of `family`, and the signature.
-fn signature<'a, const SIZE: usize>(
-    reader: &mut Reader<'a>,
-    family: Family,
-) -> Result<&'a [u8; SIZE]> {
-    check_id(reader.u8()?, family)?;
-    reader.take()
-}
-
-/// Checks the identifier where a signature of `family` should begin.
-pub(super) fn check_id(id: u8, family: Family) -> Result<()> {
-    match Family::from_id(id) {
-        Some(found) if found == family => Ok(()),
-        Some(_) => Err(Error::FamilyOrder),
-        None => Err(Error::UnknownAlgorithm),
     }
 }

@@ -1,5 +1,6 @@
 use super::codec::Reader;
-use super::receipt::{Head, MAX_HEAD, check_id};
+use super::receipt::{Head, MAX_HEAD};
+use super::window::check_id;
 use super::{Batch, Error, Family, KeySet, Leaf, Result, Verify, Window};
 
 /// Working memory of a [`StreamVerifier`]: the longest signature with its identifier. A microcontroller
@@ -161,7 +162,7 @@ impl<'a, M: Verify, F: Verify, S: Verify> StreamVerifier<'a, M, F, S> {
                 if self.held < size {
                     return Ok((taken, false));
                 }
-                self.keys.verify(family, &proven.window, signature)?;
+                self.keys.verify(family, Window::CONTEXT, &proven.window.encode(), signature)?;
                 self.begin(match family {
                     Family::MlDsa65 => State::Signature(Family::FnDsa512Draft, proven),
                     Family::FnDsa512Draft => State::Signature(Family::SlhDsaSha2_128f, proven),

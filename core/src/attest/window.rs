@@ -1,4 +1,4 @@
-use super::codec::{Reader, concat};
+use super::codec::{Reader, concat, write};
 use super::merkle::{MAX_BATCHES, check_count};
 use super::{Digest, Domain, Error, Family, KeyId, KeySet, Result, Sign, Verify, hash};
 use rand_core::CryptoRng;
@@ -140,14 +140,11 @@ impl Window {
         signatures: &Signatures<'_>,
     ) -> Result<()> {
         keys.check(self)?;
-        for family in Family::ALL {
-            keys.verify(family, self, signatures.of(family))?;
-        }
-        Ok(())
+        keys.verify_all(Self::CONTEXT, &self.encode(), signatures)
     }
 }
 
-/// The three signatures over one [`Window`], encoded as their standards say.
+/// The three signatures over one [`Window`] or [`Refill`](super::Refill), encoded as their standards say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signatures<'a> {
     /// ML-DSA-65.
@@ -159,6 +156,40 @@ pub struct Signatures<'a> {
 }
 
 impl<'a> Signatures<'a> {
+    /// Bytes of the three with their identifiers.
+    pub(super) const SIZE: usize = {
+        let [first, second, third] = Family::ALL;
+        3 + first.signature_size() + second.signature_size() + third.signature_size()
+    };
+
+    /// Writes their number, and each after its family's identifier, to the front of `out`.
+    pub(super) fn write(&self, out: &mut [u8]) -> Result<usize> {
+        let Self { ml_dsa, fn_dsa, slh_dsa } = self;
+        let [ml_dsa_id, fn_dsa_id, slh_dsa_id] = Family::ALL.map(|family| [family.id()]);
+        let count = [Family::ALL.len() as u8];
+        let ids: [&[u8]; 3] = [&ml_dsa_id, &fn_dsa_id, &slh_dsa_id];
+        let [a, b, c] = ids;
+        write(out, &[&count, a, *ml_dsa, b, *fn_dsa, c, *slh_dsa])
+    }
+
+    /// Reads their number, which must be three.
+    pub(super) fn read_count(reader: &mut Reader<'_>) -> Result<()> {
+        match usize::from(reader.u8()?) {
+            count if count < Family::ALL.len() => Err(Error::MissingFamily),
+            count if count > Family::ALL.len() => Err(Error::NonCanonical),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads what follows their number.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self> {
+        Ok(Self {
+            ml_dsa: signature(reader, Family::MlDsa65)?,
+            fn_dsa: signature(reader, Family::FnDsa512Draft)?,
+            slh_dsa: signature(reader, Family::SlhDsaSha2_128f)?,
+        })
+    }
+
     /// The signature of `family`.
     #[must_use]
     pub const fn of(&self, family: Family) -> &'a [u8] {
@@ -167,5 +198,23 @@ impl<'a> Signatures<'a> {
             Family::FnDsa512Draft => self.fn_dsa,
             Family::SlhDsaSha2_128f => self.slh_dsa,
         }
+    }
+}
+
+/// Reads an identifier, which must be that of `family`, and the signature.
+fn signature<'a, const SIZE: usize>(
+    reader: &mut Reader<'a>,
+    family: Family,
+) -> Result<&'a [u8; SIZE]> {
+    check_id(reader.u8()?, family)?;
+    reader.take()
+}
+
+/// Checks the identifier where a signature of `family` should begin.
+pub(super) fn check_id(id: u8, family: Family) -> Result<()> {
+    match Family::from_id(id) {
+        Some(found) if found == family => Ok(()),
+        Some(_) => Err(Error::FamilyOrder),
+        None => Err(Error::UnknownAlgorithm),
     }
 }

@@ -453,6 +453,18 @@ impl<T: Material> Pool<T> {
         self.release_empty(at, state);
     }
 
+    /// Whether this key is to be had, handed out, or being made: for who keeps something beside keys.
+    #[must_use]
+    pub fn is_alive(&self, id: KeyId) -> bool {
+        self.cell(id.cell).is_some_and(|cell| match cell.state(self.settings.0.faults) {
+            state if matches!(state.kind(), READY | LEASED) => state.generation() == id.generation,
+            state if matches!(state.kind(), FILLING | REFILLING) => {
+                state.next().generation() == id.generation
+            }
+            _ => false,
+        })
+    }
+
     /// Wipes what is too old at `now`, and gives how many keys that were. Call it now and then: last in, first
     /// out keeps old keys at the bottom, where no acquisition sees them.
     pub fn sweep(&self, now: u32) -> u32 {

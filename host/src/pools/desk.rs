@@ -4,7 +4,7 @@ use super::Failure;
 use crate::random::random;
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
-use symbolon_core::pool::{Material, Vacancy};
+use symbolon_core::pool::{KeyId, Material, Vacancy};
 use zeroize::Zeroizing;
 
 /// A thread's means of making keys: owns what a [`Material::Maker`] borrows, working memory above all.
@@ -24,8 +24,11 @@ pub trait Desk<T: Material> {
         Ok(())
     }
 
-    /// Called about once a second on one of a supply's threads.
-    fn tidy(&mut self) {}
+    /// Called about once a second on one of a supply's threads. `is_alive` tells whether a key is to be had, in
+    /// use, or being made.
+    fn tidy(&mut self, is_alive: &dyn Fn(usize, KeyId) -> bool) {
+        let _ = is_alive;
+    }
 }
 
 /// For kinds that need nothing.

@@ -23,13 +23,16 @@
 //! hangs costs its thread and its cell. The system's lack of locked memory is an error or shows in the
 //! [`Status`], as [`Config::memory`] says.
 
+mod certified;
 mod cold;
 mod desk;
 mod health;
+pub mod kinds;
 mod replenish;
 mod shards;
 pub mod sizing;
 
+pub use certified::{Certificate, CertifiedSupply, SignRefill};
 pub use desk::{Desk, Fresh};
 pub use health::{Alert, ColdTier, ProtectionStatus, Status, Tier, TierStatus};
 pub use replenish::Activity;
@@ -269,7 +272,8 @@ impl<T: Material> Supply<T> {
         }
     }
 
-    /// Makes keys on the calling thread until all pools are full, beside the replenishers.
+    /// Makes keys on the calling thread, beside the replenishers, until all pools are full, or would be if
+    /// nobody held keys.
     ///
     /// # Errors
     /// [`Failure::Closed`], [`Failure::Generator`], [`Failure::Host`].
@@ -297,7 +301,10 @@ impl<T: Material> Supply<T> {
                 filled += shared.refill(desk, at)?;
             }
             if filled == 0 {
-                // The rest is being made, or in use.
+                if pools.iter().all(|pool| pool.stats().busy == 0) {
+                    return Ok(());
+                }
+                // Others are making the rest.
                 thread::sleep(Duration::from_millis(1));
             }
         }
@@ -479,5 +486,86 @@ impl<T: Material> Shared<T> {
         }
         self.observe();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use symbolon_core::kem::mlkem::DecapsulationKey;
+    use symbolon_platform::locked::OnFailure;
+
+    fn supply(cold: u32) -> Supply<DecapsulationKey> {
+        let memory = Options { on_failure: OnFailure::Degrade, huge: false };
+        let config = Config {
+            shards: 1,
+            hot: 4,
+            warm: 0,
+            cold,
+            replenishers: 0,
+            memory,
+            ..Config::of::<DecapsulationKey>(1)
+        };
+        Supply::start(config, || Ok(())).unwrap()
+    }
+
+    /// What goes through the cold tier comes back as it was, as old as it is; what was spoilt there does not.
+    #[test]
+    fn sealed_keys_come_back_or_are_counted() {
+        let supply = supply(4);
+        let shared = &*supply.shared;
+        let mut stash = shared.stash().unwrap().unwrap();
+        for _ in 0..4 {
+            assert!(shared.put_away(&mut (), &mut stash).unwrap());
+        }
+        assert!(!shared.put_away(&mut (), &mut stash).unwrap(), "full");
+        assert!(stash.buffer().iter().all(|byte| *byte == 0), "wiped");
+        assert_eq!(stash.mint.stats().filled, 0, "made there, not kept there");
+        shared.cold.as_ref().unwrap().spoil(|sealed, _| sealed[7] ^= 1);
+        thread::sleep(Duration::from_millis(50));
+        for level in 1..4 {
+            assert!(shared.promote(&mut (), &mut stash, 0).unwrap());
+            assert_eq!(shared.tiers.pools()[0].level(), level);
+        }
+        assert!(!shared.promote(&mut (), &mut stash, 0).unwrap(), "empty");
+        assert!(stash.buffer().iter().all(|byte| *byte == 0), "wiped");
+        let status = supply.status();
+        let cold = status.tiers.cold.unwrap();
+        assert_eq!((cold.level, cold.unreadable, status.level), (0, 1, 3));
+        for _ in 0..3 {
+            let key = supply.acquire().unwrap();
+            let mut out = [0; DecapsulationKey::PUBLIC_SIZE];
+            key.public(&mut (), &mut out).unwrap();
+            assert!(out.iter().any(|byte| *byte != 0));
+        }
+        let age = supply.status().mean_age_ms;
+        assert!(age >= 40.0, "age goes along: {age}");
+    }
+
+    /// What opens and is no key is dropped, too.
+    #[test]
+    fn what_is_no_key_is_not_promoted() {
+        let supply = supply(2);
+        let shared = &*supply.shared;
+        let mut stash = shared.stash().unwrap().unwrap();
+        let cold = shared.cold.as_ref().unwrap();
+        assert!(cold.put(&mut [7; DecapsulationKey::SERIAL_SIZE], shared.now()));
+        assert!(shared.put_away(&mut (), &mut stash).unwrap());
+        assert!(shared.promote(&mut (), &mut stash, 0).unwrap());
+        assert_eq!((cold.unreadable(), cold.level()), (1, 0));
+        assert_eq!(shared.tiers.pools()[0].level(), 1);
+    }
+
+    #[test]
+    fn failures_have_codes_and_say_what_to_do() {
+        let memory = Options::default();
+        let config = Config { hot: 0, shards: 1, memory, ..Config::of::<DecapsulationKey>(1) };
+        let failure = Supply::<DecapsulationKey>::start(config, || Ok(())).err().unwrap();
+        assert!(matches!(failure, Failure::Memory(pool::Error::Capacity)));
+        let error = Error::from(failure);
+        assert_eq!((error.code(), error.exit_code()), ("E-POOL", 2));
+        assert_eq!(error.message(), "no memory for keys: no pool has so many cells");
+        let inner = Error::new(Kind::Entropy, "none");
+        assert_eq!(Error::from(Failure::Host(inner.clone())), inner);
     }
 }

@@ -197,7 +197,8 @@ pub(super) fn run<T: Material, D: Desk<T>>(
                 none => none.insert(Tools { desk: desks()?, stash: shared.stash()? }),
             };
             if shared.tidy() {
-                tools.desk.tidy();
+                let pools = shared.tiers.pools();
+                tools.desk.tidy(&|at, id| pools.get(at).is_some_and(|pool| pool.is_alive(id)));
             }
             step(shared, tools, &mut cursor)
         }));
@@ -259,7 +260,11 @@ fn step<T: Material, D: Desk<T>>(
         for at in turn(*cursor) {
             let needs = pools.get(at).is_some_and(|pool| match is_urgent {
                 true => pool.is_low(),
-                false => pool.wanted() > 0,
+                // Keys that are finished together wait for one another, as long as none is urgent.
+                false => {
+                    let span = (pool.policy().high - pool.policy().low) / 2;
+                    pool.wanted() >= span.min(D::BATCH as u32).max(1)
+                }
             });
             if !needs {
                 continue;
@@ -281,4 +286,70 @@ fn step<T: Material, D: Desk<T>>(
         return Ok(Step::Calm);
     }
     Ok(if starved { Step::NoRoom } else { Step::Full })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// Who rests is woken at once, and not once too often.
+    #[test]
+    fn who_rests_is_woken() {
+        let crew = Arc::new(Crew::new(2));
+        let long = Duration::from_secs(600);
+        let rester = |index: usize| {
+            let crew = Arc::clone(&crew);
+            thread::spawn(move || {
+                let worker = &crew.workers[index];
+                worker.thread.set(thread::current()).unwrap();
+                crew.rest(worker, Activity::Parked, long, || false);
+            })
+        };
+        let threads = [rester(0), rester(1)];
+        while crew.idle.load(Ordering::SeqCst) != 2
+            || crew.activities() != [Activity::Parked, Activity::Parked]
+        {
+            thread::yield_now();
+        }
+        crew.wake();
+        assert_eq!(crew.idle.load(Ordering::SeqCst), 1, "one of them");
+        crew.wake();
+        assert_eq!(crew.idle.load(Ordering::SeqCst), 0);
+        crew.wake();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(crew.idle.load(Ordering::SeqCst), 0);
+        assert_eq!(crew.activities(), [Activity::Working; 2]);
+    }
+
+    /// No wake-up is lost between looking and resting: a lost one would cost ten minutes.
+    #[test]
+    fn no_wake_up_is_lost() {
+        const TURNS: u32 = 20_000;
+        let crew = Crew::new(1);
+        let (asked, served) = (AtomicU32::new(0), AtomicU32::new(0));
+        let is_needed = || asked.load(Ordering::Relaxed) > served.load(Ordering::Relaxed);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let worker = &crew.workers[0];
+                worker.thread.set(thread::current()).unwrap();
+                while served.load(Ordering::Relaxed) < TURNS {
+                    if is_needed() {
+                        served.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        crew.rest(worker, Activity::Parked, Duration::from_secs(600), is_needed);
+                    }
+                }
+            });
+            for turn in 1..=TURNS {
+                let begun = Instant::now();
+                asked.store(turn, Ordering::Relaxed);
+                crew.wake();
+                while served.load(Ordering::Relaxed) < turn {
+                    assert!(begun.elapsed() < Duration::from_secs(30), "lost at {turn}");
+                    thread::yield_now();
+                }
+            }
+        });
+    }
 }
