@@ -24,17 +24,16 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::num::NonZeroU32;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use symbolon_benches::pool::{Exchange, Leases, MEMORY, Plain, full, together};
+use symbolon_benches::pool::{Exchange, Leases, MEMORY, Plain, full};
 use symbolon_benches::{best, rng, zero};
 use symbolon_core::kem::{CIPHERTEXT_SIZE, Decapsulate, SECRET_SIZE};
 use symbolon_core::pool::{Lease, Material, Policy, Pool};
 use symbolon_host::error::Result;
 use symbolon_host::families::mlkem::DecapsulationKey;
-use symbolon_host::pools::trial::{self, Trial, Visitor};
+use symbolon_host::pools::trial::{self, Trial, Visitor, together};
 use symbolon_host::pools::{Config, Failure, Supply};
 use symbolon_platform::pool::LockedPool;
 
@@ -45,7 +44,7 @@ const THREADS: usize = 2;
 /// Exchanges timed together.
 const GROUP: usize = 8;
 /// Groups of a thread in a sample of percentiles.
-const GROUPS: usize = 20_000;
+const GROUPS: usize = 50_000;
 
 fn exchanges(c: &mut Criterion) {
     acquire::<Leases<2400>>(c);
@@ -65,37 +64,38 @@ fn acquire<E: Exchange>(c: &mut Criterion) {
     let [own, other] = [E::new(), E::new()];
     c.benchmark_group("pool/acquire").bench_function(E::WHO, |b| b.iter(|| own.pair()));
     c.benchmark_group("pool/acquire-contended").bench_function(E::WHO, |b| {
-        b.iter_custom(|rounds| together(THREADS, |_| (0..rounds).for_each(|_| own.pair())));
+        b.iter_custom(|rounds| together(THREADS, |_| (0..rounds).for_each(|_| own.pair())).0);
     });
     for (name, part) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
         let mut group = c.benchmark_group(format!("pool/acquire-contended-{name}"));
         group.bench_function(E::WHO, |b| {
-            b.iter_custom(|rounds| percentile(&own, part).mul_f64(rounds as f64));
+            b.iter_custom(|rounds| Duration::from_secs_f64(percentile(&own, part) * rounds as f64));
         });
     }
     c.benchmark_group("pool/acquire-sharded").bench_function(E::WHO, |b| {
         let pools = [&own, &other];
-        b.iter_custom(|rounds| together(THREADS, |at| (0..rounds).for_each(|_| pools[at].pair())));
+        b.iter_custom(|rounds| {
+            together(THREADS, |at| (0..rounds).for_each(|_| pools[at].pair())).0
+        });
     });
     assert!(own.is_complete() && other.is_complete(), "{}: all are there, each once", E::WHO);
 }
 
-/// This percentile of an exchange's time, of two threads'.
-fn percentile(exchange: &impl Exchange, part: f64) -> Duration {
-    let groups = Mutex::new(Vec::with_capacity(THREADS * GROUPS));
-    together(THREADS, |_| {
+/// This percentile of the seconds that an exchange takes, of two threads'.
+fn percentile(exchange: &impl Exchange, part: f64) -> f64 {
+    let (_, times) = together(THREADS, |_| {
         let mut times = vec![Instant::now(); GROUPS + 1];
         for time in &mut times {
             (0..GROUP).for_each(|_| exchange.pair());
             *time = Instant::now();
         }
-        let between = times.windows(2).map(|pair| pair[1] - pair[0]);
-        groups.lock().expect("no panic").extend(between);
+        times
     });
-    let mut groups = groups.into_inner().expect("no panic");
+    let between = |times: &[Instant]| times[1] - times[0];
+    let mut groups: Vec<_> = times.iter().flat_map(|times| times.windows(2).map(between)).collect();
     groups.sort_unstable();
     let at = (groups.len() as f64 * part) as usize;
-    groups[at].saturating_sub(clock()) / GROUP as u32
+    groups[at].saturating_sub(clock()).as_secs_f64() / GROUP as f64
 }
 
 /// What a reading of the clock takes: the median of many.
@@ -137,7 +137,7 @@ fn supplies(c: &mut Criterion) {
         let mut group = c.benchmark_group(name);
         group.bench_function(ANY, |b| match threads {
             1 => b.iter(pair),
-            _ => b.iter_custom(|rounds| together(threads, |_| (0..rounds).for_each(|_| pair()))),
+            _ => b.iter_custom(|rounds| together(threads, |_| (0..rounds).for_each(|_| pair())).0),
         });
         group.finish();
         let status = supply.status();

@@ -1,8 +1,4 @@
-//! What the benches of pools share: a key that is mere bytes, and what hands things out by turns.
-
-use std::sync::Barrier;
-use std::thread;
-use std::time::{Duration, Instant};
+//! What the benches of pools share: a key that is mere bytes, and what hands things out.
 
 use bytemuck::Zeroable;
 use rand_core::CryptoRng;
@@ -110,26 +106,4 @@ impl<const SIZE: usize> Exchange for Leases<SIZE> {
         ids.sort_unstable();
         ids.into_iter().eq(0..Self::THINGS) && keys.iter().all(|key| key.0 == [7; SIZE])
     }
-}
-
-/// Runs `work` on each of `threads` threads at once, with the thread's number: the time from the first
-/// start to the last end.
-pub fn together(threads: usize, work: impl Fn(usize) + Sync) -> Duration {
-    let ready = Barrier::new(threads);
-    thread::scope(|scope| {
-        let (ready, work) = (&ready, &work);
-        let run = |at| {
-            move || {
-                ready.wait();
-                let start = Instant::now();
-                work(at);
-                (start, Instant::now())
-            }
-        };
-        let threads: Vec<_> = (0..threads).map(|at| scope.spawn(run(at))).collect();
-        let times: Vec<_> = threads.into_iter().map(|t| t.join().expect("no panic")).collect();
-        let start = times.iter().map(|(start, _)| *start).min().expect("a thread");
-        let end = times.iter().map(|(_, end)| *end).max().expect("a thread");
-        end - start
-    })
 }

@@ -7,6 +7,9 @@ use crate::random::random;
 use bytemuck::zeroed_box;
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
+use std::panic::resume_unwind;
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 use symbolon_core::attest::{Domain, Sign, Verify, fndsa, mldsa, slhdsa};
 use symbolon_core::bfv::{
@@ -126,6 +129,30 @@ pub fn promotion<T: Material, D: Desk<T>>(
         }
     }
     Ok(start.elapsed())
+}
+
+/// Runs `work` on so many threads at once, each with its number: the time from the first start to the last
+/// end, and what each gave.
+pub fn together<R: Send>(threads: usize, work: impl Fn(usize) -> R + Sync) -> (Duration, Vec<R>) {
+    let ready = Barrier::new(threads);
+    let (starts, ends): (Vec<_>, Vec<_>) = thread::scope(|scope| {
+        let (ready, work) = (&ready, &work);
+        let run = |at| {
+            move || {
+                ready.wait();
+                let start = Instant::now();
+                let made = work(at);
+                (start, (Instant::now(), made))
+            }
+        };
+        let threads: Vec<_> = (0..threads).map(|at| scope.spawn(run(at))).collect();
+        let joined = threads.into_iter().map(|t| t.join().unwrap_or_else(|e| resume_unwind(e)));
+        joined.unzip()
+    });
+    let start = starts.into_iter().min();
+    let end = ends.iter().map(|(end, _)| *end).max();
+    let spent = end.zip(start).map_or(Duration::ZERO, |(end, start)| end - start);
+    (spent, ends.into_iter().map(|(_, made)| made).collect())
 }
 
 /// A generator of its own for each desk.
