@@ -35,7 +35,6 @@ pub mod matching;
 pub mod ntt;
 pub mod place;
 pub mod poly;
-#[cfg(any(target_has_atomic = "32", feature = "critical-section"))]
 pub mod pool;
 pub mod rns;
 pub mod sample;

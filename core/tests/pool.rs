@@ -103,7 +103,11 @@ fn keys_wear_out() {
 
     // A kind's own limit holds whatever the policy says.
     let once = Fixed::<Once, 2>::new(settings(0, 3, 0, 2));
-    once.fill(0, |key| Ok::<_, ()>(key.0 = 5)).unwrap();
+    once.fill(0, |key| {
+        key.0 = 5;
+        Ok::<_, ()>(())
+    })
+    .unwrap();
     assert_eq!(once.acquire(0).unwrap().0, 5);
     assert_eq!(once.acquire(0).unwrap_err(), Miss::Dry);
 }
@@ -272,6 +276,22 @@ fn impossible_settings_are_clamped() {
 }
 
 #[test]
+fn settings_can_be_changed() {
+    let pool = Fixed::<Key, 8>::new(Policy::new(8));
+    assert_eq!(pool.policy(), Policy::new(8));
+    fill(&pool, 0, 1);
+    let other = settings(10, 1, 3, 5);
+    pool.set_policy(other);
+    assert_eq!((pool.policy(), pool.wanted()), (other, 4));
+    fill(&pool, 0, 2);
+    assert_eq!(pool.acquire(0).unwrap().number, 2);
+    // It was made under the new policy and is used up; the one before is not.
+    assert_eq!(pool.acquire(0).unwrap().number, 1);
+    assert_eq!(pool.acquire(0).unwrap().number, 1);
+    assert_eq!(pool.acquire(10).unwrap_err(), Miss::Dry);
+}
+
+#[test]
 fn sizes_are_what_is_documented() {
     assert_eq!(Pool::<Key>::size(0), None);
     assert_eq!(Pool::<Key>::size(usize::MAX), None);
@@ -309,7 +329,7 @@ fn threads_against_an_oracle() {
                     let number = MADE.fetch_add(1, Ordering::Relaxed) + 1;
                     let now = TICK.load(Ordering::Relaxed);
                     born.lock().unwrap().insert(number, now);
-                    if number % 17 == 0 {
+                    if number.is_multiple_of(17) {
                         let _ = POOL.fill(now as u32, |key| {
                             key.number = number;
                             Err(())
@@ -368,10 +388,10 @@ fn threads_against_an_oracle() {
             start.wait();
             while !STOP.load(Ordering::Relaxed) {
                 let now = TICK.fetch_add(1, Ordering::Relaxed) + 1;
-                if now % 3 == 0 {
+                if now.is_multiple_of(3) {
                     POOL.sweep(now as u32);
                 }
-                if now % 997 == 0 {
+                if now.is_multiple_of(997) {
                     POOL.flush();
                 }
             }

@@ -42,7 +42,6 @@ use symbolon_core::rns::Rns;
 use symbolon_core::sample::{self, Stream};
 use symbolon_core::wire::Wire;
 use symbolon_core::zt::T;
-use zeroize::Zeroize;
 
 /// What an entry point may use: 8 KiB.
 const LIMIT: usize = 8 << 10;

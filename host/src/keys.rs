@@ -361,14 +361,16 @@ impl SignWindow for SigningKeys {
         self.deployment.id
     }
 
-    /// As [`SigningKeys::all`].
+    /// The three families at once, each on a thread of its own.
+    ///
+    /// Errors: `E-KEY-VALIDITY` at a time at which the keys may not sign, `E-SIGNING`, `E-ENTROPY`.
     fn sign(&self, window: &Window, out: &mut SignatureSet) -> Result<f64> {
         self.all(window, window.time_ms, out)
     }
 }
 
 impl SignRefill for SigningKeys {
-    /// As [`SigningKeys::all`].
+    /// As windows are signed.
     fn sign_refill(&self, refill: &Refill, out: &mut SignatureSet) -> Result<f64> {
         self.all(refill, refill.time_ms, out)
     }
@@ -407,9 +409,6 @@ impl Statement for Refill {
 }
 
 impl SigningKeys {
-    /// The three families at once, each on a thread of its own.
-    ///
-    /// Errors: `E-KEY-VALIDITY` at a time at which the keys may not sign, `E-SIGNING`, `E-ENTROPY`.
     fn all(&self, statement: &impl Statement, time_ms: u64, out: &mut SignatureSet) -> Result<f64> {
         self.validity.check(time_ms).map_err(|e| {
             Error::new(Kind::KeyValidity, format!("{e}: symbolon keys rotate makes new ones"))

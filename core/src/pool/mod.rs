@@ -44,7 +44,7 @@
 //!   panicked.
 //! - Lock-free: a thread that stalls anywhere blocks no other. A filler that never comes back costs its
 //!   cell. Exchanges of one word are all it takes, of 64 or of 32 bits; for processors that have none there
-//!   is the feature `critical-section`. With 32 bits a pool has at most 1,023 cells, and see `stack.rs` for how long a
+//!   is the feature `critical-section`. With 32 bits a pool has at most 1,023 cells, and see `lock_free/stack.rs` for how long a
 //!   thread may sleep.
 //! - Two threads that fill, sweep, acquire and drop in any order: checked by loom, `core/tests/loom.rs`.
 //!
@@ -77,21 +77,13 @@
 //! the other forms are copied and, where bytes can be wrong, looked at.
 
 pub mod bytes;
-mod cell;
-#[cfg(loom)]
-pub mod faults;
-#[cfg(not(loom))]
-mod faults;
-mod lease;
 mod material;
-mod policy;
-#[allow(clippy::module_inception)]
-mod pool;
-mod primitive;
-mod stack;
 
-pub use cell::Cell;
-pub use lease::{KeyId, Lease, PoolRef, TooManyShares, Vacancy};
 pub use material::Material;
-pub use policy::Policy;
-pub use pool::{Fixed, Miss, Pool, Stats};
+
+// What exchanges words: with the processor's instruction, or within critical sections.
+#[cfg(any(target_has_atomic = "32", feature = "critical-section"))]
+mod lock_free;
+
+#[cfg(any(target_has_atomic = "32", feature = "critical-section"))]
+pub use lock_free::*;

@@ -9,19 +9,18 @@
 
 use crate::error::Result;
 use crate::keys::CustodianSeeds;
-use crate::pools::{Config, Desk, Failure, Supply};
+use crate::pools::kinds::PairDesk;
+use crate::pools::{Config, Failure, Supply};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use symbolon_core::bfv::{KeyPair, KeyPairMaker, PublicKey, SecretKey};
+use symbolon_core::bfv::{KeyPair, PublicKey, SecretKey};
 use symbolon_core::kernel::Kernels;
-use symbolon_core::poly::{Coeff, Poly};
 use symbolon_core::pool::{Lease, Policy, Pool};
 use symbolon_platform::clock::{self, Ticks};
 use symbolon_platform::locked::{self, Options};
 use symbolon_platform::pool::LockedPool;
-use zeroize::Zeroize;
 
 /// Keys made ahead: enough for the time in which the next one is made.
 const AHEAD: u32 = 4;
@@ -233,29 +232,5 @@ impl<const L: usize> Epochs<L> {
     pub fn degraded(&self) -> Option<String> {
         let made = self.source.as_ref().and_then(|s| s.supply.status().protection.degraded);
         made.or_else(|| self.own_degraded.map(|reason| reason.to_string()))
-    }
-}
-
-/// What key pairs are made with.
-struct PairDesk<const L: usize> {
-    kernels: &'static Kernels,
-    scratch: Box<Poly<L, Coeff>>,
-}
-
-impl<const L: usize> PairDesk<L> {
-    fn new(kernels: &'static Kernels) -> Self {
-        Self { kernels, scratch: bytemuck::zeroed_box() }
-    }
-}
-
-impl<const L: usize> Desk<KeyPair<L>> for PairDesk<L> {
-    fn maker(&mut self) -> KeyPairMaker<'_, L> {
-        KeyPairMaker { kernels: self.kernels, scratch: &mut self.scratch }
-    }
-}
-
-impl<const L: usize> Drop for PairDesk<L> {
-    fn drop(&mut self) {
-        self.scratch.zeroize();
     }
 }

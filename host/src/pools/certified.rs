@@ -62,16 +62,21 @@ fn unfit(error: attest::Error) -> Error {
     Error::new(Kind::Pool, error.to_string())
 }
 
+/// Of each key its refill, and its index there.
+type Places = HashMap<(usize, KeyId), (Arc<Signed>, u16)>;
+
 /// The refills of which a key is left.
 struct Refills {
+    /// What relying parties call the kind.
+    name: &'static str,
     keys: Arc<dyn SignRefill>,
     next: AtomicU64,
-    /// Of each key its refill, and its place there. Consumers come here for certificates only.
-    places: Mutex<HashMap<(usize, KeyId), (Arc<Signed>, u16)>>,
+    /// Consumers come here for certificates only.
+    places: Mutex<Places>,
 }
 
 impl Refills {
-    fn places(&self) -> MutexGuard<'_, HashMap<(usize, KeyId), (Arc<Signed>, u16)>> {
+    fn places(&self) -> MutexGuard<'_, Places> {
         // No one panics with the lock in the middle of a change.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,7 +86,7 @@ impl Refills {
         let leaf = |key: &Fresh<'_, T>| {
             let made = key.vacancy.public(maker, &mut public);
             made.map_err(|e| Error::new(Kind::Pool, e.to_string()))?;
-            Ok(Refill::leaf(T::NAME, &public))
+            Ok(Refill::leaf(self.name, &public))
         };
         let leaves = keys.iter().map(leaf).collect::<Result<Vec<Digest>>>()?;
         let mut tree = RefillTree::new();
@@ -89,7 +94,7 @@ impl Refills {
         let refill = Refill {
             deployment: self.keys.deployment(),
             keys: self.keys.id(),
-            kind: Refill::kind(T::NAME),
+            kind: Refill::kind(self.name),
             sequence: self.next.fetch_add(1, Ordering::Relaxed),
             time_ms: clock::unix_ms(),
             count: leaves.len() as u16,
@@ -142,12 +147,14 @@ pub struct CertifiedSupply<T: Material> {
 }
 
 impl<T: Material> CertifiedSupply<T> {
-    /// As [`Supply::start`], with who signs.
+    /// As [`Supply::start`], with who signs, and what: `name` is what relying parties call the kind, the
+    /// algorithm of its public keys, whoever implements it.
     ///
     /// # Errors
     /// As [`Supply::start`]; [`Failure::Settings`] for a cold tier, and for kinds without a public part.
     pub fn start<D: Desk<T>>(
         config: Config,
+        name: &'static str,
         keys: Arc<dyn SignRefill>,
         desks: impl Fn() -> std::result::Result<D, Failure> + Send + Sync + 'static,
     ) -> std::result::Result<Self, Failure> {
@@ -155,7 +162,7 @@ impl<T: Material> CertifiedSupply<T> {
             return Err(Failure::Settings("keys without a public part cannot be certified"));
         }
         let (next, places) = (AtomicU64::new(0), Mutex::default());
-        let refills = Arc::new(Refills { keys, next, places });
+        let refills = Arc::new(Refills { name, keys, next, places });
         let shared = Arc::clone(&refills);
         let supply = Supply::start(config, move || {
             Ok(Certifying { desk: desks()?, refills: Arc::clone(&shared) })

@@ -183,15 +183,16 @@ impl Cold {
         match cipher.decrypt_inout_detached(&nonce(number), &context, buffer.into(), &tag) {
             Ok(()) => Opened::Key(born),
             Err(_) => {
-                self.lose();
+                self.lose(false);
                 Opened::Unreadable
             }
         }
     }
 
-    /// Counts a key that opened, or did not, and cannot be used.
-    pub(super) fn lose(&self) {
-        self.unreadable.fetch_add(1, Ordering::Relaxed);
+    /// Counts a key that is gone: too old, or no key.
+    pub(super) fn lose(&self, is_expired: bool) {
+        let count = if is_expired { &self.expired } else { &self.unreadable };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Drops the keys from the old end on that `is_over` says are.
@@ -341,7 +342,7 @@ mod tests {
         a.spoil(|sealed, _| sealed[..CELL].copy_from_slice(&old));
         assert_eq!(take(&a), Err(true));
 
-        let (a, mut b) = (cold("kind"), cold("other"));
+        let (a, mut b) = (cold("kind"), cold("kine"));
         b.key = RwLock::new(copy(&a));
         assert!(put(&a, 1, 5) && put(&b, 2, 5));
         a.spoil(|sealed, _| old = sealed[..CELL].to_vec());

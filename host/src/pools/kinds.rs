@@ -8,6 +8,7 @@ use symbolon_core::bfv::{KeyPair, KeyPairMaker, PublicKey, Zero, ZeroMaker};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{BlindMaker, Layout, SeededBlind};
 use symbolon_core::poly::{Coeff, Poly};
+use zeroize::Zeroize;
 
 /// For seeds of ML-DSA-65 keys: room to expand one in.
 #[derive(Default)]
@@ -19,24 +20,39 @@ impl Desk<SeedKey> for SeedDesk {
     }
 }
 
+/// Working memory, which holds zeros but for the time in which a key is made: a panic then leaves secrets.
+struct Scratch<const L: usize>(Box<Poly<L, Coeff>>);
+
+impl<const L: usize> Scratch<L> {
+    fn new() -> Self {
+        Self(zeroed_box())
+    }
+}
+
+impl<const L: usize> Drop for Scratch<L> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 /// For encryptions of zero under one public key.
 pub struct ZeroDesk<const L: usize> {
     kernels: &'static Kernels,
     key: Arc<PublicKey<L>>,
-    scratch: Box<Poly<L, Coeff>>,
+    scratch: Scratch<L>,
 }
 
 impl<const L: usize> ZeroDesk<L> {
     /// With working memory of its own.
     #[must_use]
     pub fn new(kernels: &'static Kernels, key: Arc<PublicKey<L>>) -> Self {
-        Self { kernels, key, scratch: zeroed_box() }
+        Self { kernels, key, scratch: Scratch::new() }
     }
 }
 
 impl<const L: usize> Desk<Zero<L>> for ZeroDesk<L> {
     fn maker(&mut self) -> ZeroMaker<'_, L> {
-        ZeroMaker { kernels: self.kernels, key: &self.key, scratch: &mut self.scratch }
+        ZeroMaker { kernels: self.kernels, key: &self.key, scratch: &mut self.scratch.0 }
     }
 }
 
@@ -45,41 +61,41 @@ pub struct BlindDesk<const L: usize> {
     kernels: &'static Kernels,
     key: Arc<PublicKey<L>>,
     layout: Layout,
-    scratch: Box<Poly<L, Coeff>>,
+    scratch: Scratch<L>,
 }
 
 impl<const L: usize> BlindDesk<L> {
     /// With working memory of its own.
     #[must_use]
     pub fn new(kernels: &'static Kernels, key: Arc<PublicKey<L>>, layout: Layout) -> Self {
-        Self { kernels, key, layout, scratch: zeroed_box() }
+        Self { kernels, key, layout, scratch: Scratch::new() }
     }
 }
 
 impl<const L: usize> Desk<SeededBlind<L>> for BlindDesk<L> {
     fn maker(&mut self) -> BlindMaker<'_, L> {
         let Self { kernels, key, layout, scratch } = self;
-        BlindMaker { kernels, key, layout: *layout, scratch }
+        BlindMaker { kernels, key, layout: *layout, scratch: &mut scratch.0 }
     }
 }
 
 /// For BFV key pairs.
 pub struct PairDesk<const L: usize> {
     kernels: &'static Kernels,
-    scratch: Box<Poly<L, Coeff>>,
+    scratch: Scratch<L>,
 }
 
 impl<const L: usize> PairDesk<L> {
     /// With working memory of its own.
     #[must_use]
     pub fn new(kernels: &'static Kernels) -> Self {
-        Self { kernels, scratch: zeroed_box() }
+        Self { kernels, scratch: Scratch::new() }
     }
 }
 
 impl<const L: usize> Desk<KeyPair<L>> for PairDesk<L> {
     fn maker(&mut self) -> KeyPairMaker<'_, L> {
-        KeyPairMaker { kernels: self.kernels, scratch: &mut self.scratch }
+        KeyPairMaker { kernels: self.kernels, scratch: &mut self.scratch.0 }
     }
 }
 

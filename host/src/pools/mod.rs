@@ -444,9 +444,7 @@ impl<T: Material> Shared<T> {
                 vacancy.commit(born);
                 return Ok(true);
             }
-            if !is_expired {
-                cold.lose();
-            }
+            cold.lose(is_expired);
         }
     }
 
@@ -555,6 +553,12 @@ mod tests {
         assert!(shared.promote(&mut (), &mut stash, 0).unwrap());
         assert_eq!((cold.unreadable(), cold.level()), (1, 0));
         assert_eq!(shared.tiers.pools()[0].level(), 1);
+
+        // Nor is what got too old there: a day.
+        let (mut key, day) = (stash.buffer().to_vec(), 24 * 60 * 60 * 1000);
+        assert!(cold.put(&mut key, shared.now().wrapping_sub(day + 1)));
+        assert!(!shared.promote(&mut (), &mut stash, 0).unwrap());
+        assert_eq!((cold.unreadable(), cold.level(), cold.expired()), (1, 0, 1));
     }
 
     #[test]

@@ -322,6 +322,22 @@ mod tests {
         assert_eq!(crew.activities(), [Activity::Working; 2]);
     }
 
+    /// The second look comes when others can see that it rests.
+    #[test]
+    fn who_is_needed_does_not_rest() {
+        let crew = Crew::new(1);
+        let worker = &crew.workers[0];
+        let begun = Instant::now();
+        let is_needed = || {
+            assert_eq!(crew.idle.load(Ordering::SeqCst), 1);
+            assert_eq!(worker.activity(), Activity::Resting);
+            true
+        };
+        crew.rest(worker, Activity::Resting, Duration::from_secs(20), is_needed);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!((crew.idle.load(Ordering::SeqCst), worker.activity()), (0, Activity::Working));
+    }
+
     /// No wake-up is lost between looking and resting: a lost one would cost ten minutes.
     #[test]
     fn no_wake_up_is_lost() {

@@ -16,11 +16,11 @@
 #![allow(unsafe_code)]
 
 use super::faults::Faults;
-use super::material::Material;
 use super::primitive::atomic::{AtomicU32, Ordering};
 use super::primitive::{Count, UnsafeCell};
 use super::stack::Link;
 use crate::place::wipe;
+use crate::pool::Material;
 use core::mem::MaybeUninit;
 
 /// Nothing in it: on the stack of empty cells, or never used.
@@ -95,6 +95,7 @@ unsafe impl<T: Material> Sync for Cell<T> {}
 impl<T: Material> Cell<T> {
     /// An empty cell.
     #[cfg(not(loom))]
+    #[allow(clippy::declare_interior_mutable_const, reason = "to fill arrays with")]
     pub const EMPTY: Self = Self {
         state: AtomicU32::new(0),
         link: Link::new(),

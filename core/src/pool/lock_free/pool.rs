@@ -6,13 +6,13 @@ use super::cell::{
 };
 use super::faults::Faults;
 use super::lease::{KeyId, Lease, PoolRef, TooManyShares, Vacancy};
-use super::material::Material;
-use super::policy::Policy;
+use super::policy::{Kept, Policy};
 use super::primitive::Count;
 use super::primitive::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use super::stack::{Head, Link, Native, Stack};
 #[cfg(not(loom))]
 use crate::error::Error;
+use crate::pool::Material;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -51,15 +51,13 @@ struct Seldom {
 
 /// What is read all the time.
 struct Settings {
-    policy: Policy,
-    /// Uses of a fresh key.
-    uses: u32,
+    policy: Kept,
     closed: AtomicBool,
     faults: Faults,
 }
 
-/// A pool with its cells in it: for a `static`, which takes no room in the program since it is all zero
-/// but for its policy.
+/// A pool with its cells in it, for a `static`. Under [`Policy::new`] of its capacity it is all zero, so
+/// it takes no room in the program; for another policy call [`Pool::set_policy`] when the program starts.
 pub type Fixed<T, const CELLS: usize> = Pool<T, [Cell<T>; CELLS]>;
 
 /// No key was to be had.
@@ -129,8 +127,7 @@ impl<T: Material, const CELLS: usize> Fixed<T, CELLS> {
                 missed: Count::new(0),
             }),
             settings: Line(Settings {
-                policy: policy.clamped(CELLS as u32),
-                uses: uses::<T>(&policy),
+                policy: Kept::new(policy, CELLS as u32),
                 closed: AtomicBool::new(false),
                 faults: Faults::NONE,
             }),
@@ -152,8 +149,7 @@ impl<T: Material, const CELLS: usize> Fixed<T, CELLS> {
                 missed: Count::new(0),
             }),
             settings: Line(Settings {
-                policy: policy.clamped(CELLS as u32),
-                uses: uses::<T>(&policy),
+                policy: Kept::new(policy, CELLS as u32),
                 closed: AtomicBool::new(false),
                 faults,
             }),
@@ -162,6 +158,9 @@ impl<T: Material, const CELLS: usize> Fixed<T, CELLS> {
         }
     }
 }
+
+/// Uses of a key that never wears out.
+const UNLIMITED: u32 = u32::MAX;
 
 /// How often a key may be handed out.
 const fn uses<T: Material>(policy: &Policy) -> u32 {
@@ -172,8 +171,6 @@ const fn uses<T: Material>(policy: &Policy) -> u32 {
         (None, None) => UNLIMITED,
     }
 }
-
-const UNLIMITED: u32 = u32::MAX;
 
 impl<T: Material, const CELLS: usize> Deref for Fixed<T, CELLS> {
     type Target = Pool<T>;
@@ -227,8 +224,7 @@ impl<T: Material> Pool<T> {
         // its settings, which are written before anybody sees them.
         unsafe {
             (&raw mut (*pool).settings).write(Line(Settings {
-                policy: policy.clamped(cells as u32),
-                uses: uses::<T>(&policy),
+                policy: Kept::new(policy, cells as u32),
                 closed: AtomicBool::new(false),
                 faults: Faults::NONE,
             }));
@@ -244,8 +240,13 @@ impl<T: Material> Pool<T> {
 
     /// Its settings.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.settings.0.policy
+    pub fn policy(&self) -> Policy {
+        self.settings.0.policy.get(self.capacity())
+    }
+
+    /// Changes its settings, while others go on. Keys that are made already keep their uses.
+    pub fn set_policy(&self, policy: Policy) {
+        self.settings.0.policy.set(policy, self.capacity());
     }
 
     /// How many keys are ready, to within what is going on: two loads.
@@ -258,13 +259,13 @@ impl<T: Material> Pool<T> {
     /// How many keys to make until the high watermark.
     #[must_use]
     pub fn wanted(&self) -> u32 {
-        self.settings.0.policy.high.saturating_sub(self.level())
+        self.policy().high.saturating_sub(self.level())
     }
 
     /// Whether filling is urgent: the level is below the low watermark.
     #[must_use]
     pub fn is_low(&self) -> bool {
-        self.level() < self.settings.0.policy.low
+        self.level() < self.policy().low
     }
 
     /// Takes the key that was put back or made last: it is the likeliest to be in the cache. `now` is the
@@ -288,7 +289,7 @@ impl<T: Material> Pool<T> {
         }
         while let Some((at, cell, state, left)) = pool.take() {
             let age = Policy::age(now, cell.born.load(Ordering::Relaxed));
-            if pool.settings.0.policy.is_expired(age) {
+            if pool.policy().is_expired(age) {
                 cell.expired.bump(1);
                 pool.discard(at, cell, state);
                 continue;
@@ -412,7 +413,7 @@ impl<T: Material> Pool<T> {
         let faults = self.settings.0.faults;
         let Some(cell) = self.cell(at) else { return };
         cell.born.store(now, Ordering::Relaxed);
-        cell.uses.store(self.settings.0.uses, Ordering::Relaxed);
+        cell.uses.store(uses::<T>(&self.policy()), Ordering::Relaxed);
         cell.filled.bump(1);
         let ready = state.next().to(READY);
         // Where the cell is still on the ready stack, it is enough to say so, unless a pop came by.
@@ -471,7 +472,7 @@ impl<T: Material> Pool<T> {
         self.sweep_if(
             |cell| {
                 let age = Policy::age(now, cell.born.load(Ordering::Relaxed));
-                self.settings.0.policy.is_expired(age)
+                self.policy().is_expired(age)
             },
             |cell| cell.expired.bump(1),
         )
@@ -531,7 +532,7 @@ impl<T: Material> Pool<T> {
     /// Counts, by a look at every cell.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let missed = u64::from(self.seldom.0.missed.load(Ordering::Relaxed));
+        let missed = self.seldom.0.missed.get();
         let mut stats = Stats { capacity: self.capacity(), missed, ..Stats::default() };
         for cell in &self.cells {
             match cell.state(self.settings.0.faults).kind() {

@@ -3,8 +3,8 @@
 
 use super::Pool;
 use super::cell::{REFILLING, State, wipe_key};
-use super::material::Material;
 use super::policy::Policy;
+use crate::pool::Material;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
