@@ -26,7 +26,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use symbolon_benches::pool::{Exchange, Leases, MEMORY, Plain, full};
 use symbolon_benches::{best, rng, zero};
 use symbolon_core::kem::{CIPHERTEXT_SIZE, Decapsulate, SECRET_SIZE};
@@ -163,41 +163,38 @@ struct Kinds<'a>(&'a mut Criterion);
 impl Visitor for Kinds<'_> {
     fn visit<T: Material, D: Trial<T>>(
         &mut self,
-        desk: impl Fn() -> std::result::Result<D, Failure> + Clone + Send + Sync + 'static,
+        desks: impl Fn() -> std::result::Result<D, Failure> + Clone + Send + Sync + 'static,
     ) -> Result<()> {
         let own = ["bfv-", "blind-"].iter().any(|start| T::NAME.starts_with(start));
         let by = if own { best().isa() } else { ANY };
-        let row =
-            |what: &str| (format!("pool/{what}/{}", T::NAME), BenchmarkId::from_parameter(by));
-        let (mut desk_, mut rng, mut key) = (desk()?, rng(), zero::<T>());
+        let name = |what: &str| format!("pool/{what}/{}", T::NAME);
+        let (mut desk, mut rng, mut key) = (desks()?, rng(), zero::<T>());
         let make = |key: &mut T, desk: &mut D, rng: &mut _| {
             key.generate(&mut desk.maker(), rng).expect("makes a key");
         };
-        make(&mut key, &mut desk_, &mut rng);
-        assert!(desk_.check(&mut key)?, "{}: right", T::NAME);
+        make(&mut key, &mut desk, &mut rng);
+        assert!(desk.check(&mut key)?, "{}: right", T::NAME);
 
-        let (name, id) = row("direct");
-        let mut group = self.0.benchmark_group(name);
-        group.bench_function(id, |b| b.iter(|| make(&mut key, &mut desk_, &mut rng)));
+        let mut group = self.0.benchmark_group(name("direct"));
+        group.bench_function(by, |b| b.iter(|| make(&mut key, &mut desk, &mut rng)));
         group.finish();
         drop(key);
 
         let once = |cells| Policy { max_uses: Some(NonZeroU32::MIN), ..Policy::new(cells) };
         let mut drained = |what, cells, work: &mut dyn FnMut(&mut T, &mut D)| {
             let pool = LockedPool::<T>::new(cells, once(cells), MEMORY).expect("memory");
-            let (name, id) = row(what);
-            let mut group = self.0.benchmark_group(name);
-            group.bench_function(id, |b| {
+            let mut group = self.0.benchmark_group(name(what));
+            group.bench_function(by, |b| {
                 b.iter_custom(|rounds| {
                     let mut spent = Duration::ZERO;
                     for _ in 0..rounds {
                         for _ in 0..cells {
-                            pool.fill(0, |key| key.generate(&mut desk_.maker(), &mut rng))
+                            pool.fill(0, |key| key.generate(&mut desk.maker(), &mut rng))
                                 .expect("makes a key");
                         }
                         let start = Instant::now();
                         while let Ok(mut key) = pool.acquire(0) {
-                            work(key.get_mut().expect("not shared"), &mut desk_);
+                            work(key.get_mut().expect("not shared"), &mut desk);
                         }
                         spent += start.elapsed();
                     }
@@ -214,26 +211,24 @@ impl Visitor for Kinds<'_> {
         drained("first-use", USED, &mut |key, desk| desk.spend(key).expect("a key"));
 
         if ["ml-kem-768-libcrux", "bfv-zero-q54"].contains(&T::NAME) {
-            let supply = Supply::<T>::start(settings::<T>(1, USED), desk.clone())?;
-            let (name, id) = row("dry");
-            let mut group = self.0.benchmark_group(name);
-            group.bench_function(id, |b| {
-                b.iter(|| drop(supply.acquire_or_make(&mut desk_).expect("a key")));
+            let supply = Supply::<T>::start(settings::<T>(1, USED), desks.clone())?;
+            let mut group = self.0.benchmark_group(name("dry"));
+            group.bench_function(by, |b| {
+                b.iter(|| drop(supply.acquire_or_make(&mut desk).expect("a key")));
             });
             group.finish();
             assert_eq!(supply.status().hits, 0, "always dry");
         }
 
         if Config::of::<T>(1).cold > 0 {
-            let (name, id) = row("cold");
-            let mut group = self.0.benchmark_group(name);
-            group.bench_function(id, |b| {
+            let mut group = self.0.benchmark_group(name("cold"));
+            group.bench_function(by, |b| {
                 let config = Config { cold: SEALED, ..settings::<T>(1, SEALED) };
-                let supply = Supply::<T>::start(config, desk.clone()).expect("a supply");
+                let supply = Supply::<T>::start(config, desks.clone()).expect("a supply");
                 b.iter_custom(|rounds| {
                     let mut spent = Duration::ZERO;
                     for _ in 0..rounds {
-                        spent += trial::promotion(&supply, &mut desk_, SEALED).expect("opens");
+                        spent += trial::promotion(&supply, &mut desk, SEALED).expect("opens");
                         assert_eq!(supply.status().level, SEALED, "all are there");
                         while supply.acquire().is_ok() {}
                     }

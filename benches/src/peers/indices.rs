@@ -18,7 +18,7 @@ fn all(mut indices: Vec<u32>, count: u32) -> bool {
 pub struct Queue(ArrayQueue<u32>);
 
 impl Exchange for Queue {
-    const WHO: &'static str = "crossbeam-queue 0.3, ArrayQueue<u32>";
+    const WHO: &'static str = "crossbeam-queue 0.3.14, ArrayQueue<u32>";
 
     fn new() -> Self {
         let queue = ArrayQueue::new(Self::THINGS as usize);
@@ -118,7 +118,7 @@ impl Exchange for Stack {
 pub struct Values<const SIZE: usize>(ArrayQueue<[u8; SIZE]>);
 
 impl<const SIZE: usize> Exchange for Values<SIZE> {
-    const WHO: &'static str = "crossbeam-queue 0.3, keys by value";
+    const WHO: &'static str = "crossbeam-queue 0.3.14, keys by value";
 
     fn new() -> Self {
         let queue = ArrayQueue::new(Self::THINGS as usize);
