@@ -3,8 +3,8 @@
 //! | row | timed |
 //! |---|---|
 //! | `pool/acquire` | a key taken and given back, one thread: state, policy, counters |
-//! | `pool/acquire-contended` | the same, two threads at one pool: the time in which each of them has done one, so that two threads which do not disturb each other show the time of one |
-//! | `pool/acquire-contended-p50`, `-p99`, `-p99.9` | of single ones among those. A clock is too slow for one: groups of 8 are timed, less what the clock takes, and a group's eighth counts, so a stall shows as an eighth of itself |
+//! | `pool/acquire-contended` | the same, two threads at one pool |
+//! | `pool/acquire-contended-p50`, `-p99`, `-p99.9` | percentiles of single ones among those |
 //! | `pool/acquire-sharded` | two threads, a pool each: as the host does |
 //! | `pool/by-value` | a key of 32 KB: ours stays where it is |
 //! | `pool/supply` | the host's supply: its clock, the choice of a shard, a counted reference to the pool |
@@ -14,8 +14,15 @@
 //! | `pool/first-use/KIND` | the same, used in between: what is held compact is expanded |
 //! | `pool/dry/KIND` | a supply that has none: the miss, the key made, taken and wiped |
 //! | `pool/cold/KIND` | a sealed key opened into a pool, where the kind has a cold tier |
-//! | `pool/lifo`, `pool/fifo` | of 50,000 keys of 2,400 bytes one taken, read and given back: the last that was given back, and the first. The same pool and the same calls; first in, first out goes through 125 MB |
-//! | `pool/lifo-once`, `pool/fifo-once` | the same cells with ML-KEM-768: a key made, one decapsulated with, that one wiped |
+//! | `pool/lifo` | of 50,000 keys of 2,400 bytes the one given back last: taken, read, given back |
+//! | `pool/fifo` | the one given back first, by the same calls at the same pool: from 125 MB, not from the cache |
+//! | `pool/lifo-once`, `pool/fifo-once` | so many of ML-KEM-768: a key made, one decapsulated with, that one wiped |
+//!
+//! Of two threads: the time in which each of them has done one, so that two which do not disturb each other
+//! show the time of one.
+//!
+//! Percentiles: a clock is too slow for a single exchange, so groups of 8 are timed, less what reading the
+//! clock takes, and a group's eighth counts. A stall shows as an eighth of itself, in one group.
 //!
 //! A pop is not a key generation: `direct` and `pooled` do different work at different times. Peers hand out
 //! indices and nothing else, so the difference to them is the price of state, ages, counts and wiping.

@@ -25,8 +25,8 @@ use zeroize::Zeroizing;
 
 /// Measure pools of keys made ahead, and size them.
 ///
-/// A pool holds keys of one kind, ready to be taken, in memory that is never swapped out; threads behind it
-/// make up for what is taken. What a pool needs is known from two figures: how many keys are taken a second
+/// A pool holds keys of one kind, ready to be taken, in memory that is locked where the system allows it;
+/// threads behind it make up for what is taken. What a pool needs is known from two figures: how many keys are taken a second
 /// at the peak, and for how long refilling may lag behind.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -46,23 +46,30 @@ enum Command {
 ///
 /// Of each kind it makes a pool of --keys keys, looks whether a key does what it is for, and times:
 ///
-/// made: a key made, with nothing ready; and how many a second, by one thread and by all.
-/// taken: a ready key taken, and wiped as it may serve once.
-/// again: taken and given back, for kinds that may serve more than once; by one thread, and by all: the time
-/// in which each has done one, so where threads do not disturb each other it is that of one.
-/// first use: taken, used once, wiped; what is held compact is expanded for it.
-/// burst: all threads take --keys keys as fast as they can, while low-priority threads refill the pool:
-/// how many found one ready, how long it took, how long until the pool was full again; and whether any key
-/// was lost or handed out twice.
-/// dry: with nothing ready, the miss and the key made for it.
-/// cold: a sealed key, which may have been paged out, opened.
+/// - made: a key made, with nothing ready; and how many a second, by one thread and by all
+///
+/// - dry: nothing ready, the miss and the key made for it
+///
+/// - cold: a sealed key, which may have been paged out, opened
+///
+/// - taken: a key that was ready, and wiped as it may serve once
+///
+/// - again: taken and given back, for kinds that may serve more than once; by one thread, and by all:
+/// the time in which each has done one, so where threads do not disturb each other it is that of one
+///
+/// - first use: taken, used once, wiped; what is held compact is expanded for it
+///
+/// - a burst: all threads take --keys keys as fast as they can, while as many threads of low priority
+/// refill the pool: how many keys were ready, how long it took, how long until the pool was full again; and
+/// whether a key was lost or handed out twice, which would end it with E-MISMATCH
 ///
 /// Taking a key that is ready is not making one: what a pool saves is waiting, not work. The bars have a
 /// logarithmic scale.
 ///
-/// Examples: `symbolon pool bench`, and what the vendor of another pool advises, a pool of 50,000 that is
-/// low at 10,000, for one kind: `symbolon pool bench --kind ml-kem-768-libcrux --keys 50000 --low 10000`.
-/// The more threads, the more a pool for each of them is worth; see --threads.
+/// --threads are the threads that take keys, and those that refill; by default one for each core.
+///
+/// Examples: `symbolon pool bench`; and for one kind what the vendor of another pool advises, 50,000 keys
+/// and an alarm at 10,000: `symbolon pool bench --kind ml-kem-768-libcrux --keys 50000 --low 10000`.
 #[derive(clap::Args)]
 struct Bench {
     /// Only this kind; may be given several times. By default all.
