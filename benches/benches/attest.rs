@@ -12,7 +12,7 @@ use symbolon_core::attest::{
     Receipt, Sign, Signatures, Validity, Verify, Window, WindowPath, WindowTree, key_id,
 };
 use symbolon_core::attest::{fndsa, mldsa, slhdsa};
-use symbolon_host::families as libcrux;
+use symbolon_host::families::mldsa as libcrux;
 
 const CONTEXT: Domain = Domain::new("symbolon/bench");
 

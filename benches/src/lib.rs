@@ -8,6 +8,7 @@
 pub mod owner;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod pool;
 pub mod rows;
 
 use std::time::Instant;

@@ -1170,3 +1170,119 @@ fn wrong_arguments() {
         world.unusable(arguments, "E-ARGUMENT", json!({}));
     }
 }
+
+// --- pools of keys ---
+
+/// Standard output as one JSON object. Whether memory can be locked is the machine's: a warning may come.
+#[track_caller]
+fn with_warnings(run: Run) -> Value {
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stderr.lines().all(|line| object(line)["warning"].is_string()), "{run:?}");
+    object(&run.stdout)
+}
+
+#[test]
+fn pools_are_measured() {
+    let arguments = "--json --threads 2 pool bench --keys 9 --low 3 --seconds 0.002";
+    let found = with_warnings(symbolon(arguments.split(' ')));
+    assert_eq!(found["threads"], 2);
+    let kinds = found["kinds"].as_array().unwrap();
+    assert_eq!(kinds.len(), 13);
+    for kind in kinds {
+        let name = kind["kind"].as_str().unwrap();
+        for positive in ["direct_us", "made_per_s_one", "made_per_s_all", "taken_ns"] {
+            assert!(kind[positive].as_f64().unwrap() > 0.0, "{name} {positive}");
+        }
+        for positive in ["first_use_us", "dry_us", "key_bytes", "memory_bytes"] {
+            assert!(kind[positive].as_f64().unwrap() > 0.0, "{name} {positive}");
+        }
+        assert!(kind["taken_ns"].as_f64().unwrap() < kind["direct_us"].as_f64().unwrap() * 1e3);
+        assert_eq!((&kind["keys"], &kind["low"]), (&json!(9), &json!(4)), "{name}");
+        let burst = &kind["burst"];
+        assert_eq!((&burst["lost"], &burst["doubled"]), (&json!(0), &json!(0)), "{name}");
+        assert_eq!((&burst["asked"], &burst["hits"]), (&json!(9), &json!(9)), "{name}");
+        assert_eq!(burst["hit_rate"], 1.0);
+        let serves_once = name.starts_with("bfv-zero") || name.starts_with("blind");
+        assert_eq!(kind["again_ns_one"].is_null(), serves_once, "{name}");
+        let is_seed = ["blind", "bfv-pair", "bfv-set"].iter().any(|start| name.starts_with(start));
+        assert_eq!(kind["cold_us"].is_null(), is_seed, "{name}");
+    }
+}
+
+#[test]
+fn pools_are_shown() {
+    let arguments = "pool bench --keys 16 --seconds 0.002 --kind ml-kem-768 --kind bfv-zero-q54";
+    let run = symbolon(arguments.split(' '));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for part in ["ml-kem-768", "bfv-zero-q54", "decapsulate", "encrypt", "100.0 %", "made  ##"] {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+    assert!(!run.stdout.contains("fn-dsa"), "{}", run.stdout);
+    assert!(run.stdout.lines().all(|line| line.chars().count() <= 100), "{}", run.stdout);
+}
+
+#[test]
+fn pools_are_sized() {
+    let size = |more: &[&str]| {
+        symbolon([&["pool", "size", "--kind", "ml-kem-768", "--json"], more].concat())
+    };
+    let found = with_warnings(size(&["--peak", "100", "--interval", "1.5"]));
+    assert_eq!((&found["keys"], &found["low"]), (&json!(304), &json!(76)));
+    assert_eq!(found["kinds"].as_array().unwrap().len(), 1);
+    let bytes = found["locked_bytes"].as_u64().unwrap();
+    assert_eq!(found["kinds"][0]["locked_bytes"], bytes);
+    assert!(bytes > 300 * 2400 && bytes < 400 * 2600, "{bytes}");
+    let lines = symbolon(["pool", "size", "--peak", "9", "--interval", "2"]);
+    let text = lines.ok();
+    assert!(text.starts_with("40 keys of each kind") && text.contains("together"), "{text}");
+    // More than is advised: it says so.
+    let run = size(&["--peak", "1e9", "--interval", "60"]);
+    assert!(object(&run.stderr)["warning"].is_string(), "{run:?}");
+    let found = object(&run.stdout);
+    assert_eq!(found["keys"], 1 << 20);
+    if found["lockable"] == false {
+        let advice = found["advice"].as_str().unwrap();
+        assert!(
+            ["ulimit -l", "LimitMEMLOCK="].iter().all(|word| advice.contains(word)),
+            "{advice}"
+        );
+    }
+}
+
+#[test]
+fn pools_that_cannot_be() {
+    let world = World::empty();
+    for arguments in [
+        "bench --kind ml-kem-512",
+        "bench --keys 0",
+        "bench --keys 1048577",
+        "bench --keys 8 --low 9",
+        "bench --seconds 0",
+        "bench --seconds nan",
+        "bench --seconds 61",
+        "size --peak 1",
+        "size --peak 0 --interval 1",
+        "size --peak 1 --interval=-1",
+        "size --peak inf --interval 1",
+    ] {
+        let arguments: Vec<_> = ["pool"].into_iter().chain(arguments.split(' ')).collect();
+        world.unusable(&arguments, "E-ARGUMENT", json!({}));
+    }
+    let (error, _) = world.failure(&["pool", "bench", "--kind", "rsa"], 2);
+    assert!(error["message"].as_str().unwrap().contains("ml-kem-768"), "{error}");
+}
+
+/// Who asks for locked memory gets it, or is told what to raise.
+#[test]
+fn pools_in_locked_memory_or_none() {
+    let arguments =
+        "pool bench --keys 8 --seconds 0.002 --kind bfv-set-q54 --require-locked-memory";
+    let run = symbolon(arguments.split(' '));
+    match run.code {
+        Some(0) => assert!(run.stderr.is_empty(), "{run:?}"),
+        code => {
+            assert_eq!(code, Some(2), "{run:?}");
+            assert!(run.stderr.contains("E-POOL"), "{run:?}");
+        }
+    }
+}

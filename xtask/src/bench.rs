@@ -34,13 +34,17 @@ use crate::report::{Report, Unmet};
 /// with half the width of their 95 % interval.
 /// Figures that others took on other machines stand in a column of their own and are never divided.
 ///
-/// A quick run takes about four minutes, a full one about sixteen, after the build. Close other
+/// Rows that begin with `pool/` are of keys made ahead; `benches/benches/pool.rs` says what each is. Kind
+/// by kind they have a table of their own: a key made when it is asked for (direct), one that was ready
+/// (pooled), the same used once (first use), a supply that has run dry, a sealed key opened (cold).
+///
+/// A quick run takes about five minutes, a full one about twenty, after the build. Close other
 /// programs first: what they take is noted in the report, and a busy machine makes figures
 /// worthless. Instruction counts do not mind; they need valgrind and gungraun-runner, else they are
 /// skipped and the run says so. Where the peers cannot be built, the rest runs without them.
 ///
 /// Examples: `cargo xtask bench --quick`, `cargo xtask bench --filter 'ntt|bfv/encrypt'`,
-/// `cargo xtask bench --json out.json`, `cargo xtask bench --save`.
+/// `cargo xtask bench --filter pool`, `cargo xtask bench --json out.json`, `cargo xtask bench --save`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Fewer and shorter samples: rough figures, good enough for a look.
@@ -106,7 +110,7 @@ pub fn run(report: &mut Report, args: &Args) {
 /// `cargo bench` of everything that criterion times.
 fn benches(with_peers: bool) -> Command {
     let mut command = cargo(["bench", "-p", "symbolon-benches"]);
-    let mut targets = vec!["ntt", "bfv", "general", "attest", "batch", "scaling"];
+    let mut targets = vec!["ntt", "bfv", "general", "attest", "batch", "pool", "scaling"];
     if with_peers {
         command.args(["--features", "peers"]);
         targets.extend(["rejected", "mimalloc"]);

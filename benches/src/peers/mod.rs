@@ -1,4 +1,5 @@
 //! Other people's libraries on the same work, their answers checked as ours are.
 
 pub mod fhe_rs;
+pub mod indices;
 pub mod tfhe;

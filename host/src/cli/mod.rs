@@ -7,6 +7,7 @@ mod keygen;
 mod keys;
 mod log;
 mod output;
+mod pool;
 mod receipts;
 mod verify;
 
@@ -33,7 +34,7 @@ use symbolon_platform::locked::{OnFailure, Options};
 /// sealed on disk; the matcher, which multiplies by them, sees them.
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
-/// verify the whole history. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
+/// verify the whole history; pool to size pools of keys made ahead. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
 /// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
@@ -62,6 +63,7 @@ enum Command {
     Keygen(keygen::Arguments),
     Keys(keys::Arguments),
     Log(log::Arguments),
+    Pool(pool::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
             Command::Keygen(a) => keygen::run(a, &mut output),
             Command::Keys(a) => keys::run(a, &mut output),
             Command::Log(a) => log::run(a, &mut output),
+            Command::Pool(a) => pool::run(a, &mut output),
         })
         .and_then(|()| output.finish());
     match result {

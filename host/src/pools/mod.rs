@@ -31,6 +31,7 @@ pub mod kinds;
 mod replenish;
 mod shards;
 pub mod sizing;
+pub mod trial;
 
 pub use certified::{Certificate, CertifiedSupply, SignRefill};
 pub use desk::{Desk, Fresh};

@@ -2,7 +2,7 @@
 
 use super::results::{ISAS, Run};
 use super::svg::{Anchor, Svg};
-use super::table::{digits, is_main, ratio, time};
+use super::table::{OF_KINDS, digits, is_main, kind_time, kinds as kinds_of, ratio, time};
 
 const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 270.0;
@@ -127,6 +127,42 @@ pub fn ratios(run: &Run) -> String {
     svg.finish("Time of the peers divided by ours")
 }
 
+/// A key of each kind: made, ready, used; a bar each on a logarithmic axis.
+pub fn kinds(run: &Run) -> String {
+    let kinds = kinds_of(run);
+    let bars = |kind| {
+        let bar =
+            move |&(what, name): &(&str, &'static str)| Some((name, kind_time(run, what, kind)?));
+        OF_KINDS.iter().take(3).filter_map(bar).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = kinds.iter().map(|kind| (*kind, bars(kind))).collect();
+    let all = || rows.iter().flat_map(|(_, bars)| bars).map(|(_, ns)| *ns);
+    let Some(most) = all().max_by(f64::total_cmp) else { return String::new() };
+    let (low, high) = (all().fold(most, f64::min) / 2.0, most * 1.3);
+    let x = |value: f64| LEFT + (RIGHT - LEFT) * (value / low).ln() / (high / low).ln();
+
+    let lines: usize = rows.iter().map(|(_, bars)| bars.len()).sum();
+    let height = 30.0 + 18.0 * lines as f64 + 10.0 * rows.len() as f64;
+    let mut svg = Svg::new(WIDTH, height);
+    for tick in ticks(low, high).filter(|tick| tick.log10().fract() == 0.0) {
+        svg.line(&[(x(tick), 20.0), (x(tick), height - 6.0)], "grid");
+        svg.text((x(tick), 10.0), Anchor::Middle, "small", time(tick));
+    }
+    let mut y = 26.0;
+    for (kind, bars) in rows {
+        svg.text((4.0, y + 9.0), Anchor::Start, "strong", kind);
+        for (at, (name, ns)) in bars.into_iter().enumerate() {
+            let hint = format!("{kind}, {name}: {}", time(ns));
+            svg.rect((LEFT, y + 1.0), (x(ns) - LEFT, 14.0), &class(at), &hint);
+            svg.text((LEFT - 10.0, y + 8.0), Anchor::End, "small", name);
+            svg.text((x(ns) + 6.0, y + 8.0), Anchor::Start, "small", time(ns));
+            y += 18.0;
+        }
+        y += 10.0;
+    }
+    svg.finish("Time of a key of each kind: made, ready, used once")
+}
+
 /// A line of a plot.
 struct Series {
     name: String,
@@ -247,7 +283,7 @@ mod tests {
     #[test]
     fn nothing_measured_draws_nothing() {
         let run = run(&[("ntt/forward", "scalar", 1e3)]);
-        for drawn in [stages(&run, true), ratios(&run), fill(&run), scaling(&run)] {
+        for drawn in [stages(&run, true), ratios(&run), kinds(&run), fill(&run), scaling(&run)] {
             assert_eq!(drawn, "");
         }
     }
@@ -286,6 +322,18 @@ mod tests {
         let drawn = ratios(&run);
         assert!(drawn.contains(">15.0x<"), "{drawn}");
         assert!(drawn.contains("avx2: 20.0 us; fhe &lt;1&gt;: 300 us"), "{drawn}");
+    }
+
+    #[test]
+    fn a_kind_has_a_bar_for_each_of_its_times() {
+        let drawn = kinds(&run(&[
+            ("pool/direct/ml-kem-768", "any", 1e5),
+            ("pool/pooled/ml-kem-768", "any", 1e2),
+            ("pool/cold/ml-kem-768", "any", 1e4),
+        ]));
+        assert!(drawn.contains("ml-kem-768, direct: 100 us"), "{drawn}");
+        assert!(drawn.contains("ml-kem-768, pooled: 100 ns"), "{drawn}");
+        assert!(!drawn.contains("cold"), "{drawn}");
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub fn page(run: &Run, others: &Others) -> String {
         let table = html_table(&table::HEAD, &groups, &table::NUMBERS);
         body += &section("All figures", &legend(others), &[table]);
     }
+    body += &kinds(run);
     let rest = table::rest(run);
     if let Some((head, lines)) = rest.split_first() {
         let head: Vec<_> = head.iter().map(String::as_str).collect();
@@ -101,6 +102,20 @@ pub fn page(run: &Run, others: &Others) -> String {
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>Symbolon: what it costs</title><style>{STYLE}</style></head>\n\
          <body>\n{body}</body></html>\n"
+    )
+}
+
+/// What a key costs, kind by kind.
+fn kinds(run: &Run) -> String {
+    let table = table::of_kinds(run);
+    let Some((head, lines)) = table.split_first() else { return String::new() };
+    let head: Vec<_> = head.iter().map(String::as_str).collect();
+    section(
+        "Keys, made and ready",
+        "Direct: a key made when it is asked for. Pooled: one that was ready, taken and wiped after its one \
+         use. First use: the same, used in between. Dry: a supply that had none. Cold: a sealed key opened. \
+         Taking a key is not making one: what was made ahead was paid before.",
+        &[charts::kinds(run), html_table(&head, &[lines.to_vec()], &[1, 2, 3, 4, 5])],
     )
 }
 

@@ -16,7 +16,7 @@ use super::machine::Machine;
 pub const ISAS: [&str; 5] = ["scalar", "neon", "avx2", "avx512", "any"];
 
 /// The order of the tables; names that are not here follow, sorted.
-const ORDER: [&str; 56] = [
+const ORDER: [&str; 69] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -65,6 +65,19 @@ const ORDER: [&str; 56] = [
     "attest/verify/ml-dsa-65",
     "attest/verify/fn-dsa-512",
     "attest/verify/slh-dsa-sha2-128f",
+    "pool/acquire",
+    "pool/acquire-contended",
+    "pool/acquire-contended-p50",
+    "pool/acquire-contended-p99",
+    "pool/acquire-contended-p99.9",
+    "pool/acquire-sharded",
+    "pool/supply",
+    "pool/supply-threads",
+    "pool/by-value",
+    "pool/lifo",
+    "pool/fifo",
+    "pool/lifo-once",
+    "pool/fifo-once",
     "stage/encode",
     "stage/encrypt",
     "stage/zero",
@@ -264,8 +277,9 @@ pub struct Figure {
     pub name: String,
     /// Whose.
     pub who: String,
-    /// Microseconds, as quoted.
-    pub us: String,
+    /// As quoted, with its unit.
+    #[serde(rename = "figure")]
+    pub text: String,
     /// When.
     pub when: String,
     /// On what, and says who.

@@ -23,9 +23,57 @@ pub const NUMBERS: [usize; 6] = [2, 3, 5, 6, 7, 8];
 /// A line of the main table, as text.
 pub type Line = [String; HEAD.len()];
 
-/// Whether a name belongs into the main table; stages, fill, cores and what was rejected do not.
+/// Whether a name belongs into the main table; kinds of keys, stages, fill, cores and what was rejected do
+/// not.
 pub fn is_main(name: &str) -> bool {
-    ["ntt/", "bfv/", "batch/", "wire/"].iter().any(|start| name.starts_with(start))
+    let whole = ["ntt/", "bfv/", "batch/", "wire/", "pool/"];
+    whole.iter().any(|start| name.starts_with(start)) && of_kind(name).is_none()
+}
+
+/// What is timed of each kind of key: the part of the name, and the head of the column.
+pub const OF_KINDS: [(&str, &str); 5] = [
+    ("direct", "direct"),
+    ("pooled", "pooled"),
+    ("first-use", "first use"),
+    ("dry", "dry"),
+    ("cold", "cold"),
+];
+
+/// What was timed, and the kind, of `pool/direct/ml-kem-768`.
+fn of_kind(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("pool/")?.split_once('/')
+}
+
+/// Our time, whoever of us took it.
+pub fn kind_time(run: &Run, what: &str, kind: &str) -> Option<f64> {
+    run.ours(&format!("pool/{what}/{kind}")).first().map(|measure| measure.median_ns)
+}
+
+/// The kinds of keys that were made, slowest first.
+pub fn kinds(run: &Run) -> Vec<&str> {
+    let mut kinds: Vec<_> =
+        run.names().into_iter().filter_map(|name| Some(of_kind(name)?.1)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let direct = |kind: &&str| kind_time(run, "direct", kind).unwrap_or(0.0);
+    kinds.sort_by(|a, b| direct(b).total_cmp(&direct(a)));
+    kinds
+}
+
+/// Keys made and keys ready, a line a kind. Head first.
+pub fn of_kinds(run: &Run) -> Vec<Vec<String>> {
+    let kinds = kinds(run);
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let heads = OF_KINDS.iter().map(|(_, head)| (*head).to_owned());
+    let mut lines = vec![std::iter::once("key".to_owned()).chain(heads).collect()];
+    for kind in kinds {
+        let times = OF_KINDS.iter().map(|(what, _)| kind_time(run, what, kind));
+        let times = times.map(|ns| ns.map(time).unwrap_or_default());
+        lines.push(std::iter::once(kind.to_owned()).chain(times).collect());
+    }
+    lines
 }
 
 /// The main table: a group of lines for each name.
@@ -44,7 +92,7 @@ fn group(run: &Run, others: &Others, name: &str) -> Vec<Line> {
         if at == lines.len() {
             lines.push(Line::default());
         }
-        lines[at][HEAD.len() - 1] = format!("{}: {} us", figure.who, figure.us);
+        lines[at][HEAD.len() - 1] = format!("{}: {}", figure.who, figure.text);
     }
     lines
 }
@@ -70,7 +118,8 @@ fn line(row: &Row<'_>, run: &Run) -> Line {
 
 /// What is not in the main table: a line a name, a column an instruction set. Head first.
 pub fn rest(run: &Run) -> Vec<Vec<String>> {
-    let names: Vec<_> = run.names().into_iter().filter(|name| !is_main(name)).collect();
+    let names = run.names().into_iter();
+    let names: Vec<_> = names.filter(|name| !is_main(name) && of_kind(name).is_none()).collect();
     if names.is_empty() {
         return Vec::new();
     }
@@ -93,9 +142,10 @@ pub fn terminal(run: &Run, others: &Others) -> String {
         lines.extend(group.iter().map(|line| line.to_vec()));
     }
     let mut text = aligned(&lines, &NUMBERS);
-    let rest = rest(run);
-    if !rest.is_empty() {
-        text += &format!("\n{}", aligned(&rest, &[1, 2, 3, 4]));
+    for table in [of_kinds(run), rest(run)] {
+        if !table.is_empty() {
+            text += &format!("\n{}", aligned(&table, &[1, 2, 3, 4, 5]));
+        }
     }
     text += &format!("\n{}, commit {}\n{}\n", run.date, run.machine.commit, run.machine.line());
     text + "±: half of the median's 95 % interval. ratio: peer's time / ours. bound: see xtask/src/bench/bound.rs. elsewhere: other \
@@ -103,7 +153,7 @@ pub fn terminal(run: &Run, others: &Others) -> String {
 }
 
 /// What the README shows.
-const README: [&str; 18] = [
+const README: [&str; 24] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -122,6 +172,12 @@ const README: [&str; 18] = [
     "attest/batch-window64",
     "attest/batch-window512",
     "attest/verify",
+    "pool/acquire",
+    "pool/acquire-contended",
+    "pool/acquire-sharded",
+    "pool/supply",
+    "pool/lifo",
+    "pool/fifo",
 ];
 
 /// The README's table, with where it comes from: of a peer in several forms, the fastest.
@@ -129,7 +185,7 @@ pub fn markdown(run: &Run, others: &Others) -> String {
     let head = ["work", "isa", "here", "peer here", "ratio", "bound", "elsewhere, Nov 2026"];
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for name in README {
-        let mut figures = others.of(name).map(|figure| format!("{}: {} us", figure.who, figure.us));
+        let mut figures = others.of(name).map(|figure| format!("{}: {}", figure.who, figure.text));
         let fastest =
             run.peers(name).into_iter().min_by(|a, b| a.median_ns.total_cmp(&b.median_ns));
         let fastest = fastest.map(|peer| peer.by.as_str());
@@ -245,7 +301,7 @@ mod tests {
         let figure = |who: &str| Figure {
             name: "bfv/encrypt".into(),
             who: who.into(),
-            us: "490".into(),
+            text: "490 us".into(),
             when: "2026".into(),
             place: "Zen 4".into(),
         };
@@ -292,6 +348,22 @@ mod tests {
         run.machine.clock_ghz = 4.0;
         let line = &main(&run, &others())[0][0];
         assert_eq!((line[7].as_str(), line[8].as_str()), ("1.92 us", "50 %"));
+    }
+
+    #[test]
+    fn kinds_have_a_table_of_their_own() {
+        let run = run(&[
+            ("pool/acquire", "any", 12.0),
+            ("pool/direct/ml-kem-768", "any", 7e4),
+            ("pool/pooled/ml-kem-768", "any", 60.0),
+            ("pool/direct/bfv-set-q54", "avx2", 3e5),
+        ]);
+        assert_eq!(main(&run, &others()).len(), 1, "what hands out");
+        assert!(rest(&run).is_empty());
+        let table = of_kinds(&run);
+        assert_eq!(table[0], ["key", "direct", "pooled", "first use", "dry", "cold"]);
+        assert_eq!(table[1], ["bfv-set-q54", "300 us", "", "", "", ""]);
+        assert_eq!(table[2], ["ml-kem-768", "70.0 us", "60.0 ns", "", "", ""]);
     }
 
     #[test]
