@@ -46,20 +46,20 @@ enum Command {
 ///
 /// Of each kind it makes a pool of --keys keys, looks whether a key does what it is for, and times:
 ///
-/// - made: a key made, with nothing ready; and how many a second, by one thread and by all
+/// made: a key made, with nothing ready; and how many a second, by one thread and by all
 ///
-/// - dry: nothing ready, the miss and the key made for it
+/// dry: nothing ready, the miss and the key made for it
 ///
-/// - cold: a sealed key, which may have been paged out, opened
+/// cold: a sealed key, which may have been paged out, opened
 ///
-/// - taken: a key that was ready, and wiped as it may serve once
+/// taken: a key that was ready, and wiped as it may serve once
 ///
-/// - again: taken and given back, for kinds that may serve more than once; by one thread, and by all:
+/// again: taken and given back, for kinds that may serve more than once; by one thread, and by all:
 /// the time in which each has done one, so where threads do not disturb each other it is that of one
 ///
-/// - first use: taken, used once, wiped; what is held compact is expanded for it
+/// first use: taken, used once, wiped; what is held compact is expanded for it
 ///
-/// - a burst: all threads take --keys keys as fast as they can, while as many threads of low priority
+/// a burst: all threads take --keys keys as fast as they can, while as many threads of low priority
 /// refill the pool: how many keys were ready, how long it took, how long until the pool was full again; and
 /// whether a key was lost or handed out twice, which would end it with E-MISMATCH
 ///
