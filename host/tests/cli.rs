@@ -1120,6 +1120,7 @@ fn help_names_every_option() {
         ("keygen", &["params", "valid-days"]),
         ("keys", &[]),
         ("log", &[]),
+        ("pool", &[]),
     ];
     let all = symbolon(["--help"]).ok();
     for (name, options) in commands {
@@ -1267,6 +1268,13 @@ fn pools_that_cannot_be() {
     ] {
         let arguments: Vec<_> = ["pool"].into_iter().chain(arguments.split(' ')).collect();
         world.unusable(&arguments, "E-ARGUMENT", json!({}));
+    }
+    for (command, options) in [
+        ("bench", &["kind", "keys", "low", "seconds", "require-locked-memory"][..]),
+        ("size", &["peak", "interval", "kind"]),
+    ] {
+        let text = symbolon(["pool", command, "--help"]).ok();
+        assert!(options.iter().all(|option| text.contains(&format!("--{option}"))), "{text}");
     }
     let (error, _) = world.failure(&["pool", "bench", "--kind", "rsa"], 2);
     assert!(error["message"].as_str().unwrap().contains("ml-kem-768"), "{error}");
