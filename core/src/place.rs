@@ -2,7 +2,7 @@
 //!
 //! A ciphertext is 64 KiB and an enclave's stack may be less. So large values are never returned:
 //! the caller owns the memory (a static, an arena, a box) and core writes into it. This file holds
-//! the only two pointer tricks that takes.
+//! the only pointer tricks that takes.
 #![allow(unsafe_code)]
 
 use crate::poly::Poly;
@@ -29,7 +29,19 @@ pub fn zeroed<T: Zeroable>(memory: &mut MaybeUninit<T>) -> &mut T {
 /// Overwrites a value with zeros, which the compiler may not leave out, at the speed of memory.
 pub fn wipe<T: Zeroable>(value: &mut T) {
     bytemuck::write_zeroes(value);
-    // SAFETY: no instruction. The pointer escapes into it, so the zeros must be in memory before.
+    keep(value);
+}
+
+/// The same for memory whose value is not to be dropped.
+pub(crate) fn wipe_unset<T: Zeroable>(memory: &mut MaybeUninit<T>) {
+    // SAFETY: the pointer is valid for one T.
+    unsafe { memory.as_mut_ptr().write_bytes(0, 1) };
+    keep(memory);
+}
+
+/// Makes sure that what was written is in memory.
+fn keep<T>(value: &mut T) {
+    // SAFETY: no instruction. The pointer escapes into it, so what was written must be in memory before.
     unsafe {
         core::arch::asm!("/* {0} */", in(reg) core::ptr::from_mut(value), options(nostack, preserves_flags));
     }

@@ -283,6 +283,73 @@ fn closing() {
     });
 }
 
+/// A pool that drains to nothing while somebody fills it: then no key is in it, now or later.
+fn close_and_fill(faults: Faults) {
+    let pool = pool::<1>(0, faults);
+    let closer = Arc::clone(&pool);
+    let thread = thread::spawn(move || {
+        closer.close();
+        closer.drain()
+    });
+    let _ = pool.fill(0, |key| Ok::<_, ()>(key.0 = 1));
+    if thread.join().unwrap() == 0 {
+        assert_eq!(pool.stats().ready, 0);
+    }
+}
+
+#[test]
+fn closing_and_filling() {
+    holds(close_and_fill);
+}
+
+#[test]
+fn closing_and_filling_needs_the_fence() {
+    fails(Faults { no_closing_fence: true, ..Faults::NONE }, close_and_fill);
+}
+
+/// A key that was changed and came back, against a sweep that looked before.
+#[test]
+fn sweeping_what_came_back() {
+    fn change(pool: &Fixed<Key, 1>) {
+        if let Ok(mut lease) = pool.acquire(0) {
+            lease.get_mut().unwrap().0 = 2;
+        }
+    }
+    for swapped in [false, true] {
+        let orders = explore(move || {
+            let pool = pool::<1>(0, Faults::NONE);
+            fill(&pool, 0, 1);
+            let other = Arc::clone(&pool);
+            let thread = if swapped {
+                thread::spawn(move || change(&other))
+            } else {
+                thread::spawn(move || _ = other.sweep(TTL))
+            };
+            if swapped {
+                pool.sweep(TTL);
+            } else {
+                change(&pool);
+            }
+            thread.join().unwrap();
+        });
+        assert!(orders >= 7, "{orders}");
+    }
+}
+
+/// Two fillers at once leave an exact level.
+#[test]
+fn two_fillers() {
+    holds(|faults| {
+        let pool = pool::<2>(0, faults);
+        let other = Arc::clone(&pool);
+        let thread = thread::spawn(move || fill(&other, 0, 2));
+        fill(&pool, 0, 1);
+        thread.join().unwrap();
+        assert_eq!(pool.level(), 2);
+        account(&pool, 0, vec![1, 2]);
+    });
+}
+
 /// A broken counter would be found: loom itself works.
 #[test]
 fn loom_sees_a_lost_update() {

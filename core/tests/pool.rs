@@ -27,6 +27,11 @@ struct Key {
 #[repr(C)]
 struct Once(u64);
 
+/// One that serves three times.
+#[derive(Zeroable, Zeroize)]
+#[repr(C)]
+struct Thrice(u64);
+
 macro_rules! material {
     ($key:ty, $uses:expr) => {
         impl Material for $key {
@@ -57,6 +62,7 @@ macro_rules! material {
 }
 material!(Key, None);
 material!(Once, Some(1));
+material!(Thrice, Some(3));
 
 fn fill(pool: &Pool<Key>, now: u32, number: u64) -> bool {
     let made: Result<bool, ()> = pool.fill(now, |key| {
@@ -110,6 +116,11 @@ fn keys_wear_out() {
     .unwrap();
     assert_eq!(once.acquire(0).unwrap().0, 5);
     assert_eq!(once.acquire(0).unwrap_err(), Miss::Dry);
+
+    // And the policy's, where it is the stricter.
+    let pool = Fixed::<Thrice, 1>::new(settings(0, 2, 0, 1));
+    pool.fill(0, |key| Ok::<_, ()>(key.0 = 1)).unwrap();
+    assert!(pool.acquire(0).is_ok() && pool.acquire(0).is_ok() && pool.acquire(0).is_err());
 }
 
 #[test]
@@ -278,6 +289,80 @@ fn closing_wipes_everything() {
 }
 
 #[test]
+fn closed_pools_take_nothing_in() {
+    let pool = Fixed::<Key, 2>::new(Policy::new(2));
+    fill(&pool, 0, 1);
+    let (lease, vacancy) = (pool.acquire(0).unwrap(), pool.vacancy().unwrap());
+    pool.close();
+    vacancy.commit(0);
+    drop(lease);
+    let stats = pool.stats();
+    assert_eq!((stats.ready, stats.retired, stats.filled), (0, 1, 1));
+}
+
+#[test]
+fn ids_tell_who_is_alive() {
+    let pool = Fixed::<Key, 1>::new(settings(0, 1, 0, 1));
+    let vacancy = pool.vacancy().unwrap();
+    let first = vacancy.id();
+    assert!(pool.is_alive(first));
+    vacancy.commit(0);
+    assert!(pool.is_alive(first));
+    let lease = pool.acquire(0).unwrap();
+    assert_eq!(lease.id(), first);
+    assert!(pool.is_alive(first));
+    drop(lease);
+    assert!(!pool.is_alive(first));
+    let vacancy = pool.vacancy().unwrap();
+    let second = vacancy.id();
+    assert!(!pool.is_alive(first) && pool.is_alive(second));
+    vacancy.commit(0);
+    assert!(!pool.is_alive(first) && pool.is_alive(second));
+}
+
+#[test]
+fn a_cell_is_taken_off_and_brought_back_again_and_again() {
+    let pool = Fixed::<Key, 1>::new(settings(10, 0, 0, 1));
+    fill(&pool, 0, 1);
+    for round in 1..4 {
+        assert_eq!(pool.sweep(10 * round), 1);
+        let mut slow = pool.vacancy().unwrap();
+        assert!(pool.acquire(10 * round).is_err(), "takes it off");
+        slow.number = 7;
+        slow.commit(10 * round);
+        assert_eq!((pool.level(), pool.acquire(10 * round).unwrap().number), (1, 7));
+    }
+}
+
+/// Keys that are swept lie on the stack still, and do not count as left.
+#[test]
+fn what_is_left_are_keys() {
+    let pool = Fixed::<Key, 8>::new(settings(10, 0, 4, 8));
+    for number in 1..=6 {
+        fill(&pool, 0, number);
+    }
+    fill(&pool, 5, 7);
+    fill(&pool, 5, 8);
+    assert_eq!(pool.sweep(10), 6);
+    assert_eq!((pool.level(), pool.acquire(10).unwrap().left()), (2, 1));
+}
+
+/// The longest age, with the tick going round three times.
+#[test]
+fn the_longest_age_ends_too() {
+    let pool = Fixed::<Key, 1>::new(settings(u32::MAX, 0, 0, 1));
+    let mut now = 0_u32;
+    let mut swept = 0;
+    for _ in 0..12 {
+        fill(&pool, now, 1);
+        assert_eq!(pool.sweep(now.wrapping_add(Policy::MAX_TTL - 1)), 0);
+        now = now.wrapping_add(Policy::MAX_TTL + (Policy::MAX_TTL >> 1));
+        swept += pool.sweep(now);
+    }
+    assert_eq!(swept, 12);
+}
+
+#[test]
 fn impossible_settings_are_clamped() {
     let pool = Fixed::<Key, 4>::new(settings(u32::MAX, 0, 9, 8));
     assert_eq!((pool.policy().low, pool.policy().high), (4, 4));
@@ -313,6 +398,17 @@ fn sizes_are_what_is_documented() {
     let size = Pool::<Key>::size(10).unwrap();
     assert_eq!(size, (512 + 10 * Pool::<Key>::CELL_SIZE).next_multiple_of(128));
     assert_eq!(size_of::<Fixed<Key, 10>>(), size);
+}
+
+/// Ends the other threads when one is done, or fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Threads that acquire, share, retire and drop, threads that fill, one that sweeps and flushes, against
@@ -358,10 +454,11 @@ fn threads_against_an_oracle() {
             .map(|id| {
                 let (held, used, born, start) = (&held, &used, &born, &start);
                 scope.spawn(move || {
+                    let _stop = StopOnDrop(&STOP);
                     start.wait();
                     let mut had = 0_u64;
                     let mut turn = id;
-                    while had < 40_000 {
+                    while had < 40_000 && !STOP.load(Ordering::Relaxed) {
                         turn += 1;
                         let now = TICK.load(Ordering::Relaxed);
                         let Ok(lease) = POOL.acquire(now as u32) else {

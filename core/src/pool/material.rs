@@ -10,6 +10,8 @@ use zeroize::Zeroize;
 /// All zeros must be a value that is no key, as [`Zeroize`] leaves it: that is what an empty cell holds. Nothing of it
 /// may lie elsewhere: no pointers.
 ///
+/// A pool overwrites the memory of what is over, and does not run its `Drop`.
+///
 /// `generate` and `restore` run in whatever cell is free. When they fail or panic, the pool wipes the
 /// cell; they need not.
 pub trait Material: Zeroable + Zeroize + Send + Sync + 'static {

@@ -18,6 +18,9 @@ const SHARD: u32 = 8;
 const COLD: u32 = 1024;
 /// A serialised form this much smaller than the key is a seed: to open it costs what making a key costs.
 const SEED: usize = 8;
+/// The largest serialised form that pays: to open one of an encryption of zero takes three times as long as
+/// to make it (`cargo xtask bench --filter pool/`).
+const OPENED: usize = 16 << 10;
 
 /// A supply's settings.
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +56,12 @@ impl Config {
         let warm = cells / 4;
         let hot = cells - warm;
         let is_seed = T::SERIAL_SIZE * SEED <= size_of::<T>();
+        let pays = !is_seed && T::SERIAL_SIZE <= OPENED;
         Self {
             shards: u32::try_from(cores).unwrap_or(u32::MAX).clamp(1, (hot / SHARD).max(1)),
             hot,
             warm,
-            cold: if is_seed { 0 } else { COLD },
+            cold: if pays { COLD } else { 0 },
             ttl: Some(Duration::from_secs(24 * 60 * 60)),
             max_uses: Some(NonZeroU32::MIN),
             low: 25,
@@ -157,7 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_not_kept_cold() {
+    fn only_what_is_opened_faster_than_made_is_kept_cold() {
+        assert_eq!(Config::of::<Zero<Q54>>(2).cold, 0);
         assert_eq!(Config::of::<KeyPair<Q54>>(2).cold, 0);
         assert_eq!(Config::of::<SeededBlind<Q54>>(2).cold, 0);
         assert!(Config::of::<mlkem::DecapsulationKey>(2).cold > 0);

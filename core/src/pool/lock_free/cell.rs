@@ -19,7 +19,7 @@ use super::faults::Faults;
 use super::primitive::atomic::{AtomicU32, Ordering};
 use super::primitive::{Count, UnsafeCell};
 use super::stack::Link;
-use crate::place::wipe;
+use crate::place::wipe_unset;
 use crate::pool::Material;
 use core::mem::MaybeUninit;
 
@@ -179,8 +179,9 @@ impl<T: Material> Cell<T> {
 /// # Safety
 /// As [`Cell::key_mut`].
 pub unsafe fn wipe_key<T: Material>(cell: &Cell<T>) {
-    // SAFETY: the caller's promise.
-    wipe(unsafe { cell.key_mut() });
+    // Not as a T, whose Drop would wipe it first, and byte by byte.
+    // SAFETY: exclusive, as the caller promises.
+    wipe_unset(cell.key.with_mut(|key| unsafe { &mut *key }));
 }
 
 impl<T: Material> Drop for Cell<T> {

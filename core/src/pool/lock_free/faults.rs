@@ -21,6 +21,9 @@ pub struct Faults {
     /// A sweep that lost its cell to a pop keeps it.
     #[cfg(loom)]
     pub lose_swept: bool,
+    /// Who fills does not wait to be seen before it looks whether the pool is closed.
+    #[cfg(loom)]
+    pub no_closing_fence: bool,
 }
 
 impl Faults {
@@ -35,6 +38,8 @@ impl Faults {
         weak_share: false,
         #[cfg(loom)]
         lose_swept: false,
+        #[cfg(loom)]
+        no_closing_fence: false,
     };
 
     pub const fn tag_step(self) -> u64 {
@@ -74,6 +79,14 @@ impl Faults {
     pub const fn checks_retirement(self) -> bool {
         #[cfg(loom)]
         if self.no_retire_check {
+            return false;
+        }
+        true
+    }
+
+    pub const fn fences_closing(self) -> bool {
+        #[cfg(loom)]
+        if self.no_closing_fence {
             return false;
         }
         true

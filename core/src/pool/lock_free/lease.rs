@@ -93,7 +93,7 @@ impl<T: Material, P: PoolRef<T>> Lease<T, P> {
         self.id
     }
 
-    /// How many cells were left on the pool's ready stack when this key was taken: near its level.
+    /// How many keys were left in the pool when this one was taken, to within what was going on.
     pub fn left(&self) -> u32 {
         self.left
     }

@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// A pool's settings. Ticks are the caller's: whatever `now` counts, a millisecond or a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// A key this many ticks old is expired. Below 2^31, and ticks must not count 2^31 while a pool is
-    /// neither swept nor used: they wrap. `None`: keys do not age.
+    /// A key this many ticks old is expired. At most 2^30, and a pool must be swept at least every 2^30
+    /// ticks: they wrap. `None`: keys do not age.
     pub ttl: Option<NonZeroU32>,
     /// How often a key is handed out. `None`: as often as its kind allows
     /// ([`Material::MAX_USES`](super::Material::MAX_USES), which holds in any case).
@@ -26,8 +26,8 @@ impl Policy {
         Self { ttl: None, max_uses: None, low: cells / 4, high: cells }
     }
 
-    /// The longest `ttl`.
-    pub const MAX_TTL: u32 = i32::MAX as u32;
+    /// The longest `ttl`: there are as many ticks again in which a sweep finds that it is over.
+    pub const MAX_TTL: u32 = 1 << 30;
 
     /// Without what cannot be: watermarks above the capacity or crossed, a `ttl` beyond the ticks.
     #[must_use]
@@ -46,7 +46,7 @@ impl Policy {
     #[must_use]
     pub const fn age(now: u32, born: u32) -> u32 {
         let age = now.wrapping_sub(born);
-        if age > Self::MAX_TTL { 0 } else { age }
+        if age > i32::MAX as u32 { 0 } else { age }
     }
 
     /// Whether a key of this age is no longer handed out.

@@ -217,6 +217,7 @@ impl<T: Material> Pool<T> {
         cells: usize,
         policy: Policy,
     ) -> Result<&'a Self, Error> {
+        const { assert!(!matches!(T::MAX_USES, Some(0 | u32::MAX))) }
         Self::size(cells).ok_or(Error::Length)?;
         let pool =
             ptr::slice_from_raw_parts_mut(memory.cast::<Cell<T>>().as_ptr(), cells) as *mut Self;
@@ -302,6 +303,7 @@ impl<T: Material> Pool<T> {
             cell.age_sum.bump(age);
             cell.leases.store(1, Ordering::Relaxed);
             let id = KeyId { cell: at, generation: state.generation() };
+            let left = left.saturating_sub(pool.seldom.0.buried.load(Ordering::Relaxed));
             return Ok(Lease::new(by, id, left));
         }
         pool.seldom.0.missed.fetch_add(1, Ordering::Relaxed);
@@ -356,9 +358,18 @@ impl<T: Material> Pool<T> {
             let cell = self.cell(at)?;
             let state = cell.state(self.settings.0.faults).to(FILLING);
             cell.set_state(state, Faults::NONE);
-            return Some(Vacancy::new(self, at, state));
+            return self.unless_closed(Vacancy::new(self, at, state));
         }
-        self.buried()
+        self.buried().and_then(|vacancy| self.unless_closed(vacancy))
+    }
+
+    /// Who fills says so and then looks whether the pool is closed; who closes it does so and then looks who
+    /// fills. With a fence on both sides, one sees the other.
+    fn unless_closed<'a>(&self, vacancy: Vacancy<'a, T>) -> Option<Vacancy<'a, T>> {
+        if self.settings.0.faults.fences_closing() {
+            fence(Ordering::SeqCst);
+        }
+        (!self.is_closed()).then_some(vacancy)
     }
 
     /// Makes one key, if there is an empty cell and `make` succeeds. Gives whether there was a cell.
@@ -510,6 +521,7 @@ impl<T: Material> Pool<T> {
     /// that are ready. There is no way back.
     pub fn close(&self) {
         self.settings.0.closed.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
     }
 
     /// Whether it is closed.
@@ -518,8 +530,9 @@ impl<T: Material> Pool<T> {
         self.settings.0.closed.load(Ordering::Relaxed)
     }
 
-    /// Wipes every ready key. Gives how many cells still hold one or may: leased, or being filled. Of
-    /// a closed pool, call it until that is 0.
+    /// Wipes every ready key. Gives how many cells still hold one or may: leased, or being filled. Call it
+    /// until that is 0: then a closed pool holds no key, and never will. One that is open may be filled
+    /// meanwhile, without end.
     pub fn drain(&self) -> u32 {
         while let Some((at, cell, state, _)) = self.take() {
             self.discard(at, cell, state);

@@ -110,7 +110,8 @@ impl<H: Head> Stack<H> {
     /// Puts a cell on top. The caller owns it, and whatever it wrote before is seen by who pops it.
     pub fn push<'a>(&self, at: u32, link: impl Fn(u32) -> Option<&'a Link>, faults: Faults) {
         let Some(own) = link(at) else { return };
-        let mut head = self.head.load(Ordering::Relaxed);
+        // Acquire: the depth of the cell below, as its pusher wrote it.
+        let mut head = self.head.load(faults.take_over());
         let mut backoff = Backoff::new();
         loop {
             let below = index(head, H::INDEX_BITS);
@@ -122,9 +123,11 @@ impl<H: Head> Stack<H> {
             let new = tag << H::INDEX_BITS | u64::from(at + 1);
             match self.head.exchange(head, new, faults.publish()) {
                 Ok(_) => return,
-                Err(now) => head = now,
+                Err(_) => {
+                    backoff.spin();
+                    head = self.head.load(faults.take_over());
+                }
             }
-            backoff.spin();
         }
     }
 
