@@ -166,7 +166,7 @@ impl<const L: usize> Pipeline<L> {
         let mut watch = Stopwatch::start();
         let mut stages = Stages::default();
 
-        self.custodian.epochs().begin(&mut worker.epoch);
+        self.custodian.epochs().begin(&mut worker.epoch)?;
         let epoch = &*worker.epoch;
         self.gateway.encrypt(&mut worker.gateway, epoch.public(), &probes)?;
         stages.encrypt = watch.lap();

@@ -58,10 +58,10 @@ pub struct Claims {
 }
 
 impl<const L: usize> Custodian<L> {
-    /// Begins with the key that `seeds` give; with `limits`, others follow. `memory` says what is asked of
-    /// the memory in which they lie.
+    /// With the key that `seeds` give or, with `limits`, fresh ones, one after the other. `memory` says what is
+    /// asked of the memory in which they lie.
     ///
-    /// Errors: `E-POOL` where there is no such memory.
+    /// Errors: `E-POOL` where there is no such memory; `E-ENTROPY`.
     pub fn new(
         kernels: &'static Kernels,
         seeds: &CustodianSeeds,
