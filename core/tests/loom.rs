@@ -77,14 +77,14 @@ fn account<const CELLS: usize>(pool: &Fixed<Key, CELLS>, now: u32, mut expected:
     assert!(!fill(pool, now, 99), "a cell is on two stacks");
 }
 
-/// Runs a model in every order, and gives in how many.
-fn explore(model: impl Fn() + Sync + Send + 'static) -> usize {
+/// Runs a model in every order with so many preemptions, and gives in how many that were.
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> usize {
     static ORDERS: Mutex<usize> = Mutex::new(0);
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     *ORDERS.lock().unwrap() = 0;
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(4);
+    builder.preemption_bound = Some(preemptions);
     builder.check(move || {
         *ORDERS.lock().unwrap() += 1;
         model();
@@ -95,14 +95,19 @@ fn explore(model: impl Fn() + Sync + Send + 'static) -> usize {
 /// As the code stands the model must hold, in more than a few orders: loom misses those in which a thread
 /// that was spawned writes what the first one has read.
 fn holds(model: fn(Faults)) {
-    let orders = explore(move || model(Faults::NONE));
+    holds_with(4, model);
+}
+
+/// The same, for models of many steps.
+fn holds_with(preemptions: usize, model: fn(Faults)) {
+    let orders = explore(preemptions, move || model(Faults::NONE));
     println!("{orders} orders");
     assert!(orders >= 7, "{orders}");
 }
 
 /// With a mistake in the code it must not.
 fn fails(faults: Faults, model: fn(Faults)) {
-    let failed = catch_unwind(AssertUnwindSafe(|| explore(move || model(faults))));
+    let failed = catch_unwind(AssertUnwindSafe(|| explore(4, move || model(faults))));
     assert!(failed.is_err(), "the model does not see {faults:?}");
 }
 
@@ -182,6 +187,73 @@ fn sweeping_and_taking() {
 #[test]
 fn sweeping_and_taking_needs_the_check() {
     fails(Faults { no_retire_check: true, ..Faults::NONE }, sweep_and_take);
+}
+
+/// The same, of a pool that is never dropped: one failure is enough.
+fn sweep_and_keep(faults: Faults) {
+    let policy = Policy { ttl: NonZeroU32::new(TTL), max_uses: None, low: 0, high: 2 };
+    let pool: &'static Fixed<Key, 2> = Box::leak(Box::new(Fixed::new(policy, faults)));
+    fill(pool, 0, 1);
+    fill(pool, 5, 2);
+    let thread = thread::spawn(move || pool.sweep(TTL));
+    for lease in (0..2).map_while(|_| pool.acquire(6).ok()) {
+        let key = lease.0;
+        std::mem::forget(lease);
+        assert!(key == 1 || key == 2);
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn sweeping_and_keeping() {
+    holds(sweep_and_keep);
+}
+
+#[test]
+fn sweeping_and_keeping_needs_the_sweep_announced() {
+    fails(Faults { silent_sweep: true, ..Faults::NONE }, sweep_and_keep);
+}
+
+/// Two sweeps and a taker that puts back: a pop after one sweep, in the middle of the other.
+#[test]
+fn two_sweeps() {
+    holds_with(2, |faults| {
+        let pool = pool::<2>(0, faults);
+        fill(&pool, 0, 1);
+        fill(&pool, 5, 2);
+        let sweepers = [Arc::clone(&pool), Arc::clone(&pool)];
+        let threads = sweepers.map(|pool| thread::spawn(move || pool.sweep(TTL)));
+        let first = pool.acquire(6).ok().map(|lease| lease.0);
+        let second = pool.acquire(6).ok().map(|lease| lease.0);
+        assert!([first, second].iter().flatten().all(|key| *key == 1 || *key == 2));
+        let swept: u32 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert!(swept <= 1);
+        account(&pool, 6, if swept == 1 { vec![2] } else { vec![1, 2] });
+    });
+}
+
+/// What was popped before a sweep is not touched by it, though its state says so only later; and what comes
+/// back in the middle of it is.
+#[test]
+fn sweeping_deep() {
+    holds_with(2, |faults| {
+        let pool = pool::<3>(0, faults);
+        for number in 1..=3 {
+            fill(&pool, 0, number);
+        }
+        let user = Arc::clone(&pool);
+        let thread = thread::spawn(move || {
+            let a = user.acquire(0).ok();
+            let b = user.acquire(0).ok();
+            assert!([&a, &b].into_iter().flatten().all(|lease| lease.0 != 0));
+            drop(a);
+            assert!(b.as_ref().is_none_or(|lease| lease.0 != 0));
+        });
+        pool.sweep(TTL);
+        thread.join().unwrap();
+        pool.sweep(TTL);
+        account(&pool, 0, vec![]);
+    });
 }
 
 #[test]
@@ -316,7 +388,7 @@ fn sweeping_what_came_back() {
         }
     }
     for swapped in [false, true] {
-        let orders = explore(move || {
+        let orders = explore(4, move || {
             let pool = pool::<1>(0, Faults::NONE);
             fill(&pool, 0, 1);
             let other = Arc::clone(&pool);

@@ -21,6 +21,9 @@ pub struct Faults {
     /// A sweep that lost its cell to a pop keeps it.
     #[cfg(loom)]
     pub lose_swept: bool,
+    /// A sweep does not say that it goes on.
+    #[cfg(loom)]
+    pub silent_sweep: bool,
     /// Who fills does not wait to be seen before it looks whether the pool is closed.
     #[cfg(loom)]
     pub no_closing_fence: bool,
@@ -38,6 +41,8 @@ impl Faults {
         weak_share: false,
         #[cfg(loom)]
         lose_swept: false,
+        #[cfg(loom)]
+        silent_sweep: false,
         #[cfg(loom)]
         no_closing_fence: false,
     };
@@ -79,6 +84,14 @@ impl Faults {
     pub const fn checks_retirement(self) -> bool {
         #[cfg(loom)]
         if self.no_retire_check {
+            return false;
+        }
+        true
+    }
+
+    pub const fn announces_sweeps(self) -> bool {
+        #[cfg(loom)]
+        if self.silent_sweep {
             return false;
         }
         true

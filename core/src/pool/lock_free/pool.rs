@@ -9,7 +9,7 @@ use super::lease::{KeyId, Lease, PoolRef, TooManyShares, Vacancy};
 use super::policy::{Kept, Policy};
 use super::primitive::Count;
 use super::primitive::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use super::stack::{Head, Link, Native, Stack};
+use super::stack::{Head, Link, Native, Popped, Stack};
 #[cfg(not(loom))]
 use crate::error::Error;
 use crate::pool::Material;
@@ -315,9 +315,15 @@ impl<T: Material> Pool<T> {
     fn take(&self) -> Option<(u32, &Cell<T>, State, u32)> {
         let faults = self.settings.0.faults;
         loop {
-            let (at, left) = self.ready.0.pop(|at| self.link(at), self.settings.0.faults)?;
+            let Popped { at, left, is_swept } = self.ready.0.pop(|at| self.link(at), faults)?;
             let cell = self.cell(at)?;
-            let mut state = cell.state(self.settings.0.faults);
+            let mut state = cell.state(faults);
+            // Nobody but a sweep competes for a ready cell that was popped.
+            if state.kind() == READY && !is_swept {
+                let leased = state.to(LEASED);
+                cell.set_state(leased, faults);
+                return Some((at, cell, leased, left));
+            }
             // Ends: each turn either succeeds or sees that sweep or filler went one step on.
             loop {
                 let changed = match state.kind() {
@@ -353,7 +359,7 @@ impl<T: Material> Pool<T> {
             return None;
         }
         let popped =
-            self.vacant.0.pop(|at| self.link(at), self.settings.0.faults).map(|(at, _)| at);
+            self.vacant.0.pop(|at| self.link(at), self.settings.0.faults).map(|popped| popped.at);
         if let Some(at) = popped.or_else(|| self.fresh()) {
             let cell = self.cell(at)?;
             let state = cell.state(self.settings.0.faults).to(FILLING);
@@ -477,7 +483,7 @@ impl<T: Material> Pool<T> {
         })
     }
 
-    /// Wipes what is too old at `now`, and gives how many keys that were. Call it now and then: last in, first
+    /// Wipes what is too old at `now`, and gives how many keys that were. Several threads may, up to seven. Call it now and then: last in, first
     /// out keeps old keys at the bottom, where no acquisition sees them.
     pub fn sweep(&self, now: u32) -> u32 {
         self.sweep_if(
@@ -498,14 +504,15 @@ impl<T: Material> Pool<T> {
     fn sweep_if(&self, is_over: impl Fn(&Cell<T>) -> bool, count: impl Fn(&Cell<T>)) -> u32 {
         let faults = self.settings.0.faults;
         let mut swept = 0;
-        for (at, cell) in (0..).zip(&self.cells) {
-            let state = cell.state(self.settings.0.faults);
+        let mut visit = |at| {
+            let Some(cell) = self.cell(at) else { return };
+            let state = cell.state(faults);
             let retiring = state.to(RETIRING);
             if state.kind() != READY
                 || !is_over(cell)
                 || cell.change_state(state, retiring, faults).is_err()
             {
-                continue;
+                return;
             }
             // SAFETY: RETIRING is the sweep's: pops leave it, fillers and other sweeps do not look at it.
             unsafe { wipe_key(cell) };
@@ -513,7 +520,8 @@ impl<T: Material> Pool<T> {
             cell.retired.bump(1);
             self.lay_down(at, retiring);
             swept += 1;
-        }
+        };
+        self.ready.0.sweep(|at| self.link(at), self.cells.len(), faults, &mut visit);
         swept
     }
 
