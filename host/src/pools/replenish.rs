@@ -262,7 +262,8 @@ fn step<T: Material, D: Desk<T>>(
                 true => pool.is_low(),
                 // Keys that are finished together wait for one another, as long as none is urgent.
                 false => {
-                    let span = (pool.policy().high - pool.policy().low) / 2;
+                    let policy = pool.policy();
+                    let span = policy.high.saturating_sub(policy.low) / 2;
                     pool.wanted() >= span.min(D::BATCH as u32).max(1)
                 }
             });

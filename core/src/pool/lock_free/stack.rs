@@ -136,7 +136,8 @@ impl<H: Head> Stack<H> {
             let below = index(head, H::INDEX_BITS);
             // A cell that was popped meanwhile shows a depth of elsewhere: then the exchange fails.
             let depth = below.and_then(&link).map_or(0, |link| link.depth.load(Ordering::Relaxed));
-            own.next.store(below.map_or(0, |below| below + 1), Ordering::Relaxed);
+            // Release, for sweeps: whoever follows the link sees the links below as they were then.
+            own.next.store(below.map_or(0, |below| below + 1), Ordering::Release);
             own.depth.store(depth.wrapping_add(1), Ordering::Relaxed);
             let above = (head & !index_mask::<H>()).wrapping_add(H::PUSH * faults.tag_step());
             let new = above | u64::from(at + 1);
@@ -196,8 +197,9 @@ impl<H: Head> Stack<H> {
         for _ in 0..limit {
             let Some(at) = next.checked_sub(1) else { break };
             let Some(cell) = link(at) else { break };
-            // Still the one below if the cell is on the stack, else one that was or is there.
-            next = cell.next.load(Ordering::Relaxed);
+            // The cell below, if this one is on the stack still. If not, one that was below it since the sweep
+            // began, here or among the empty ones, where it may lie by now.
+            next = cell.next.load(Ordering::Acquire);
             visit(at);
         }
         self.withdraw(faults);
