@@ -24,6 +24,7 @@ use std::time::Duration;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Layout, Threshold};
 use symbolon_platform::locked::{OnFailure, Options};
+use symbolon_platform::process::{self, Hardened};
 
 /// Authenticates people by biometrics: probes are matched while they are encrypted.
 ///
@@ -74,6 +75,10 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let mut output = Output::new(arguments.json);
+    let Hardened { undumpable, no_core_file } = process::harden();
+    if cfg!(target_os = "linux") && !(undumpable && no_core_file) {
+        output.warn("the system may dump this process's memory, and keys with it, into a file");
+    }
     let result = start_pool(arguments.threads)
         .and_then(|()| match &arguments.command {
             Command::Demo(a) => demo::run(a, &mut output),
