@@ -157,6 +157,7 @@ impl<const L: usize> Epochs<L> {
                     ..Config::of::<KeyPair<L>>(1)
                 };
                 let supply = Supply::start(config, move || Ok(PairDesk::new(kernels)))?;
+                supply.fill(&mut PairDesk::new(kernels), &mut |_| ())?;
                 let source = Source { limits, supply, kernels, memory };
                 let first = Epoch::new(number_after(epoch), source.next()?, ticks.now());
                 (Some(source), None, first)
