@@ -73,7 +73,7 @@ impl State {
 pub struct Cell<T: Material> {
     state: AtomicU32,
     pub(super) link: Link,
-    /// Leases on it.
+    /// Leases on it; 1 also while it is ready, so that handing it out need not say so.
     pub(super) leases: AtomicU32,
     /// How often it may still be handed out; `u32::MAX` is without limit.
     pub(super) uses: AtomicU32,

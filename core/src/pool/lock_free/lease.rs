@@ -119,6 +119,7 @@ impl<T: Material, P: PoolRef<T>> Deref for Lease<T, P> {
 }
 
 impl<T: Material, P: PoolRef<T>> Drop for Lease<T, P> {
+    #[inline]
     fn drop(&mut self) {
         self.pool.pool().give_back(self.id.cell);
     }
