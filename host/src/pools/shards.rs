@@ -112,16 +112,39 @@ impl<T: Material> Tiers<T> {
         self.pools.get(self.shards)
     }
 
+    /// The calling thread's own shard.
+    fn first(&self) -> usize {
+        let home = home();
+        // Most threads have one of their own, and a division takes longer than a look.
+        if home < self.shards { home } else { home % self.shards }
+    }
+
     /// The pools in the order in which the calling thread looks: its own shard, the neighbours, the warm tier.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (usize, &LockedPool<T>)> {
-        let first = home() % self.shards;
+        let first = self.first();
         let turned = (first..self.shards).chain(0..first).chain(self.shards..self.pools.len());
         turned.filter_map(|at| Some((at, self.pools.get(at)?)))
     }
 
     /// A key from wherever there is one.
+    #[inline(always)]
     pub(super) fn acquire(&self, now: u32) -> Result<Key<'_, T>, Miss> {
-        for (at, pool) in self.in_order() {
+        let at = self.first();
+        if let Some(pool) = self.pools.get(at)
+            && let Ok(lease) = pool.acquire(now)
+        {
+            return Ok(Key { lease, home: pool, pool: at });
+        }
+        self.acquire_elsewhere(now)
+    }
+
+    #[cold]
+    fn acquire_elsewhere(&self, now: u32) -> Result<Key<'_, T>, Miss> {
+        let mut pools = self.in_order();
+        if pools.next().is_some_and(|(_, own)| own.is_closed()) {
+            return Err(Miss::Closed);
+        }
+        for (at, pool) in pools {
             match pool.acquire(now) {
                 Ok(lease) => return Ok(Key { lease, home: pool, pool: at }),
                 Err(Miss::Closed) => return Err(Miss::Closed),
