@@ -119,7 +119,11 @@ fn keys_wear_out() {
 
     // And the policy's, where it is the stricter.
     let pool = Fixed::<Thrice, 1>::new(settings(0, 2, 0, 1));
-    pool.fill(0, |key| Ok::<_, ()>(key.0 = 1)).unwrap();
+    let made: Result<bool, ()> = pool.fill(0, |key| {
+        key.0 = 1;
+        Ok(())
+    });
+    assert_eq!(made, Ok(true));
     assert!(pool.acquire(0).is_ok() && pool.acquire(0).is_ok() && pool.acquire(0).is_err());
 }
 

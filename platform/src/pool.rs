@@ -1,4 +1,4 @@
-//! A pool of keys in locked memory: where [`symbolon_core::pool`] meets [`locked`](crate::locked).
+//! A pool of keys in locked memory: where [`symbolon_core::pool`] meets [`locked`].
 #![allow(unsafe_code)]
 
 use std::fmt;

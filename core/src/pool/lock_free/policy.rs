@@ -11,7 +11,7 @@ pub struct Policy {
     /// ticks: they wrap. `None`: keys do not age.
     pub ttl: Option<NonZeroU32>,
     /// How often a key is handed out. `None`: as often as its kind allows
-    /// ([`Material::MAX_USES`](super::Material::MAX_USES), which holds in any case).
+    /// ([`Material::MAX_USES`](crate::pool::Material::MAX_USES), which holds in any case).
     pub max_uses: Option<NonZeroU32>,
     /// Fewer ready keys than this, and filling is urgent.
     pub low: u32,

@@ -27,7 +27,7 @@ struct Line<T>(T);
 /// A pool of `cells`: [`Fixed`] where the capacity is a constant, or behind [`Pool::place`] where it is not.
 ///
 /// Everything is lock-free: a thread that stalls in the middle of anything blocks no other. See the
-/// [module](super) for what it does.
+/// [module](crate::pool) for what it does.
 #[repr(C)]
 pub struct Pool<T: Material, C: ?Sized = [Cell<T>]> {
     ready: Line<Stack>,
@@ -494,8 +494,8 @@ impl<T: Material> Pool<T> {
         })
     }
 
-    /// Wipes what is too old at `now`, and gives how many keys that were. Several threads may, up to seven. Call it now and then: last in, first
-    /// out keeps old keys at the bottom, where no acquisition sees them.
+    /// Wipes what is too old at `now`, and gives how many keys that were. Call it now and then: last in, first
+    /// out keeps old keys at the bottom, where no acquisition sees them. Up to seven threads may at once.
     pub fn sweep(&self, now: u32) -> u32 {
         self.sweep_if(
             |cell| {
