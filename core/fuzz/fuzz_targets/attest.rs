@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use symbolon_core::attest::{Batch, Certificate, Leaf, MAX_BATCHES, MAX_LEAVES, MAX_REFILL, Refill, Window};
+use symbolon_core::attest::{
+    Batch, Certificate, Leaf, MAX_BATCHES, MAX_LEAVES, MAX_REFILL, Refill, Window,
+};
 
 fuzz_target!(|data: &[u8]| {
     if let Some(bytes) = data.first_chunk()
