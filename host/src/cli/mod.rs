@@ -191,7 +191,7 @@ impl KeyUse {
 fn rotations_line(limits: Option<Limits>, rotations: &Rotations) -> String {
     let Some(limits) = limits else { return "BFV keys: 1, the deployment's own".to_owned() };
     format!(
-        "BFV keys: {}, {} batches each at most ({} made while one waited, {} could not be made)",
+        "BFV keys: {}, a fresh one every {} batches ({} made while one waited, {} could not be made)",
         rotations.rotated + 1,
         limits.batches,
         rotations.on_demand,

@@ -1,7 +1,7 @@
 //! The BFV keys of a deployment, one after the other: each serves for so many batches or so long.
 //!
 //! A one-bit answer is an oracle, and whoever crafts ciphertexts needs some two thousand answers under one
-//! key to recover it (SECURITY.md): a key that is gone by then is worth nothing. Templates are not
+//! key to recover it (SECURITY.md): a key that answers no more before that is not recovered in this way. Templates are not
 //! encrypted under it in `sealed-probe`, so a new one costs its generation, which a [`Supply`] has done ahead.
 //!
 //! A batch keeps the epoch that it began under, and with it the key, until it is decided. Who finds that
