@@ -2,6 +2,7 @@
 //!
 //! | module | what it is for |
 //! |---|---|
+//! | [`identity`] | proofs of an enrolled identity, in zero knowledge |
 //! | [`input`] | embeddings and ids from files |
 //! | [`population`] | people by a documented model, for the demo |
 //! | [`store`] | sealed templates on disk |
@@ -31,6 +32,7 @@ pub mod error;
 pub mod families;
 pub mod gallery;
 pub mod gateway;
+pub mod identity;
 pub mod input;
 pub mod isa;
 pub mod keyring;
