@@ -85,6 +85,12 @@ kinds! {
     Signing, "E-SIGNING", 2;
     /// Keys cannot be made ahead: memory that cannot be locked, settings, a generator that fails.
     Pool, "E-POOL", 2;
+    /// Too many requests wait: this one was not taken in.
+    Busy, "E-BUSY", 2;
+    /// A request's deadline passed before it was decided.
+    Deadline, "E-DEADLINE", 2;
+    /// Something failed that cannot: a defect of Symbolon.
+    Internal, "E-INTERNAL", 2;
     /// A directory holds no receipt log, one of another version or deployment, or a damaged one.
     LogFormat, "E-LOG-FORMAT", 2;
     /// Another process has the receipt log open.

@@ -16,6 +16,7 @@
 //! | [`signer`] | signs the batches of a window at once, when the log has them |
 //! | [`log`] | every decision, in a chain of signed windows |
 //! | [`batch`] | runs batches through the three, on every core |
+//! | [`batching`] | from single requests to full batches: queues, strategies, workers |
 //! | [`pools`] | keys made ahead, in locked memory |
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod batching;
 pub mod cli;
 pub mod custodian;
 pub mod database;
