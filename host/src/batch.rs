@@ -4,6 +4,7 @@
 //! and takes the next batch when it has finished one; nothing on the way allocates but the results.
 //! Decided batches go to the signer, and no answer leaves [`Pipeline::run`] before the log has it.
 
+use crate::batching::Engine;
 use crate::custodian::{self, Claims, Custodian, Epoch, Epochs};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::{Entry, Gallery};
@@ -12,10 +13,11 @@ use crate::matcher::{self, Matcher};
 use crate::signer::{Signer, Ticket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use symbolon_core::attest::Leaf;
+use symbolon_core::attest::{Digest, Leaf};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Layout, Threshold};
 use symbolon_platform::clock::Stopwatch;
+use zeroize::Zeroizing;
 
 /// One probe against one enrolled person.
 #[derive(Clone, Copy)]
@@ -24,6 +26,27 @@ pub struct Attempt<'a> {
     pub probe: &'a [f64],
     /// The position in the gallery of whom it claims to be.
     pub claim: usize,
+    /// Digest of the identity proof that came with it, already verified: it goes into the receipt.
+    pub proof: Option<Digest>,
+}
+
+/// The same as a server has it: checked when it came in, so that no batch fails on it.
+pub struct Request {
+    /// Quantised: [`Layout::dims`] components.
+    pub probe: Zeroizing<Vec<i16>>,
+    /// Whom it claims to be.
+    pub claim: Arc<Entry>,
+    /// The relying party's challenge; drawn here where it has none.
+    pub nonce: Option<[u8; 16]>,
+    /// See [`Attempt::proof`].
+    pub proof: Option<Digest>,
+}
+
+/// What a leaf says of an attempt beside its decision.
+struct Claim<'a> {
+    entry: &'a Entry,
+    nonce: Option<[u8; 16]>,
+    proof: Option<Digest>,
 }
 
 /// What each stage of a batch took, in microseconds.
@@ -67,7 +90,8 @@ pub struct Pipeline<const L: usize> {
     signer: Arc<Signer>,
 }
 
-struct Worker<const L: usize> {
+/// A thread's working memory, made once.
+pub struct Worker<const L: usize> {
     epoch: Arc<Epoch<L>>,
     gateway: gateway::Desk<L>,
     matcher: matcher::Desk<L>,
@@ -156,36 +180,46 @@ impl<const L: usize> Pipeline<L> {
         batch: &[Attempt<'_>],
     ) -> Result<Outcome> {
         let mut probes = Vec::with_capacity(batch.len());
-        let mut templates: Vec<&Entry> = Vec::with_capacity(batch.len());
+        let mut claims = Vec::with_capacity(batch.len());
         for (lane, attempt) in batch.iter().enumerate() {
             probes.push(attempt.probe);
             let nobody =
                 || Error::new(Kind::UnknownId, "nobody is enrolled at this position").at_row(lane);
-            templates.push(gallery.get(attempt.claim).ok_or_else(nobody)?);
+            let entry = gallery.get(attempt.claim).ok_or_else(nobody)?;
+            claims.push(Claim { entry, nonce: None, proof: attempt.proof });
         }
-        let mut watch = Stopwatch::start();
-        let mut stages = Stages::default();
-
+        let watch = Stopwatch::start();
         self.custodian.epochs().begin(&mut worker.epoch)?;
+        self.gateway.encrypt(&mut worker.gateway, worker.epoch.public(), &probes)?;
+        self.decide_encrypted(worker, &claims, watch)
+    }
+
+    /// Matches what the gateway has encrypted under the worker's epoch, decides, attests. The watch began with it.
+    fn decide_encrypted(
+        &self,
+        worker: &mut Worker<L>,
+        claims: &[Claim<'_>],
+        mut watch: Stopwatch,
+    ) -> Result<Outcome> {
         let epoch = &*worker.epoch;
-        self.gateway.encrypt(&mut worker.gateway, epoch.public(), &probes)?;
-        stages.encrypt = watch.lap();
+        let mut stages = Stages { encrypt: watch.lap(), ..Stages::default() };
+        let templates: Vec<&Entry> = claims.iter().map(|claim| claim.entry).collect();
         let ciphertext = worker.gateway.ciphertext();
         let (folded, blind) =
             self.matcher.fold(&mut worker.matcher, epoch.public(), ciphertext, &templates)?;
         stages.fold = watch.lap();
-        let decisions = self.custodian.decide(epoch, folded, batch.len(), self.threshold);
+        let decisions = self.custodian.decide(epoch, folded, claims.len(), self.threshold);
         stages.decrypt = watch.lap();
 
         let probe = worker.gateway.digest(self.kernels);
-        let requests = worker.gateway.requests(batch.len());
-        let leaves = requests.iter().zip(&templates).map(|(request, entry)| Leaf {
+        let requests = worker.gateway.requests(claims.len());
+        let leaves = requests.iter().zip(claims).map(|(request, claim)| Leaf {
             request: request.id,
-            nonce: request.nonce,
-            identity: entry.identity,
+            nonce: claim.nonce.unwrap_or(request.nonce),
+            identity: claim.entry.identity,
             accept: false,
-            proof: None,
-            template: entry.commitment,
+            proof: claim.proof,
+            template: claim.entry.commitment,
         });
         let attested = self.custodian.attest(
             &mut worker.custodian,
@@ -198,5 +232,42 @@ impl<const L: usize> Pipeline<L> {
         stages.attest = watch.lap();
         let ticket = self.signer.submit(attested)?;
         Ok(Outcome { decisions, stages, ticket })
+    }
+}
+
+/// What single requests are gathered for: a batch of any of them can be decided.
+impl<const L: usize> Engine for Pipeline<L> {
+    type Request = Request;
+    type Desk = Worker<L>;
+    type Batch = Outcome;
+
+    fn lanes(&self) -> usize {
+        self.layout.users()
+    }
+
+    fn desk(&self) -> Result<Worker<L>> {
+        Worker::new(self.layout, self.custodian.epochs().current())
+    }
+
+    fn decide<'a>(
+        &self,
+        worker: &mut Worker<L>,
+        requests: &mut dyn ExactSizeIterator<Item = &'a Request>,
+    ) -> Result<Outcome> {
+        let requests: Vec<&Request> = requests.collect();
+        let claim = |request: &&'a Request| {
+            let Request { claim, nonce, proof, .. } = *request;
+            Claim { entry: claim, nonce: *nonce, proof: *proof }
+        };
+        let claims: Vec<_> = requests.iter().map(claim).collect();
+        let watch = Stopwatch::start();
+        self.custodian.epochs().begin(&mut worker.epoch)?;
+        let probes = requests.iter().map(|request| request.probe.as_slice());
+        self.gateway.encrypt_quantised(&mut worker.gateway, worker.epoch.public(), probes)?;
+        self.decide_encrypted(worker, &claims, watch)
+    }
+
+    fn durable(&self, outcome: &Outcome) -> Result<()> {
+        outcome.ticket.durable()
     }
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::random::random;
 use crate::store::Store;
 use std::collections::HashMap;
+use std::sync::Arc;
 use symbolon_core::attest::{Digest, Domain, commit};
 use symbolon_core::cap::Scalar;
 use symbolon_core::error::Error as CoreError;
@@ -69,7 +70,7 @@ impl Entry {
 /// The people of one run, by position.
 pub struct Gallery {
     layout: Layout,
-    entries: Vec<Entry>,
+    entries: Vec<Arc<Entry>>,
     positions: HashMap<String, usize>,
 }
 
@@ -93,18 +94,18 @@ impl Gallery {
             return Err(Error::new(Kind::StoreRecord, message));
         };
         let position = self.entries.len();
-        self.entries.push(entry);
+        self.entries.push(Arc::new(entry));
         self.positions.insert(id.to_owned(), position);
         Ok(Some(position))
     }
 
     /// The entry at a position.
-    pub fn get(&self, position: usize) -> Option<&Entry> {
+    pub fn get(&self, position: usize) -> Option<&Arc<Entry>> {
         self.entries.get(position)
     }
 
     /// Everybody, in order of position.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
     }
 }

@@ -93,16 +93,41 @@ impl Gateway {
         probes: &[&[f64]],
     ) -> Result<()> {
         let dims = self.layout.dims();
-        let Some(quantised) = desk.quantised.get_mut(..probes.len() * dims) else {
-            return Err(Error::new(Kind::Argument, "more probes than lanes"));
-        };
-        for (lane, (probe, out)) in probes.iter().zip(quantised.chunks_exact_mut(dims)).enumerate()
-        {
-            quantise(self.kernels, self.layout, probe, out)
-                .map_err(|e| vector_error(e).at_row(lane))?;
-        }
+        // Taken for as long as it is borrowed beside the rest of the desk; it keeps its place in memory.
+        let mut buffer = std::mem::take(&mut desk.quantised);
+        let encrypted = (|| {
+            let Some(quantised) = buffer.get_mut(..probes.len() * dims) else {
+                return Err(Error::new(Kind::Argument, "more probes than lanes"));
+            };
+            for (lane, (probe, out)) in
+                probes.iter().zip(quantised.chunks_exact_mut(dims)).enumerate()
+            {
+                self.quantise(probe, out).map_err(|e| e.at_row(lane))?;
+            }
+            self.encrypt_quantised(desk, key, quantised.chunks_exact(dims))
+        })();
+        desk.quantised = buffer;
+        encrypted
+    }
+
+    /// Normalises and quantises a probe into `out`, of [`Layout::dims`] components.
+    ///
+    /// Errors: `E-NOT-FINITE`, `E-ZERO-VECTOR`, `E-DIMENSION`.
+    pub fn quantise(&self, probe: &[f64], out: &mut [i16]) -> Result<()> {
+        quantise(self.kernels, self.layout, probe, out).map_err(vector_error)
+    }
+
+    /// Encrypts quantised probes under `key`: one a lane, from lane 0.
+    ///
+    /// Errors: `E-ARGUMENT` for more probes than lanes, or of another layout.
+    pub fn encrypt_quantised<'a, const L: usize>(
+        &self,
+        desk: &mut Desk<L>,
+        key: &PublicKey<L>,
+        probes: impl IntoIterator<Item = &'a [i16]>,
+    ) -> Result<()> {
         self.layout
-            .encode_probes(self.kernels, quantised.chunks_exact(dims), &mut desk.plain)
+            .encode_probes(self.kernels, probes, &mut desk.plain)
             .map_err(|e| Error::new(Kind::Argument, e.to_string()))?;
         encrypt(
             self.kernels,

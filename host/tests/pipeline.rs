@@ -116,8 +116,10 @@ fn run<const L: usize>(
     plan: &[(usize, usize)],
 ) -> Vec<Outcome> {
     let people: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
-    let attempts: Vec<_> =
-        plan.iter().map(|&(own, claim)| Attempt { probe: &people[own], claim }).collect();
+    let attempts: Vec<_> = plan
+        .iter()
+        .map(|&(own, claim)| Attempt { probe: &people[own], claim, proof: None })
+        .collect();
     pipeline.run(&gallery(layout), &attempts, &|_| {}).unwrap()
 }
 
@@ -163,8 +165,10 @@ fn receipts_say_who_and_what() {
     let layout = Layout::D256;
     let (plan, people) = (plan(20), gallery(layout));
     let probes: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
-    let attempts: Vec<_> =
-        plan.iter().map(|&(own, claim)| Attempt { probe: &probes[own], claim }).collect();
+    let attempts: Vec<_> = plan
+        .iter()
+        .map(|&(own, claim)| Attempt { probe: &probes[own], claim, proof: None })
+        .collect();
     let (pipeline, ring) = signing_pipeline::<Q54>(layout, 0.5, None);
     let outcomes = pipeline.run(&people, &attempts, &|_| {}).unwrap();
 
@@ -222,8 +226,8 @@ fn errors_name_the_attempt() {
     ];
     for (probe, claim, kind) in cases {
         for (at, count) in [(0, 1), (70, 100)] {
-            let mut attempts = vec![Attempt { probe: &good, claim: 0 }; count];
-            attempts[at] = Attempt { probe, claim };
+            let mut attempts = vec![Attempt { probe: &good, claim: 0, proof: None }; count];
+            attempts[at] = Attempt { probe, claim, proof: None };
             let error = pipeline.run(&gallery, &attempts, &|_| {}).err().unwrap();
             assert_eq!(error.kind(), kind);
             assert_eq!(error.row(), Some(at), "{error}");
@@ -243,8 +247,10 @@ fn keys_follow_one_another(threads: usize, each: u32, count: usize) {
     let layout = Layout::D512;
     let (plan, people) = (plan(layout.users() * count), gallery(layout));
     let probes: Vec<_> = (0..PEOPLE).map(|person| embedding(layout, person)).collect();
-    let attempts: Vec<_> =
-        plan.iter().map(|&(own, claim)| Attempt { probe: &probes[own], claim }).collect();
+    let attempts: Vec<_> = plan
+        .iter()
+        .map(|&(own, claim)| Attempt { probe: &probes[own], claim, proof: None })
+        .collect();
     let (pipeline, ring) = signing_pipeline::<Q54>(layout, 0.5, limits(each));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let outcomes = pool.install(|| pipeline.run(&people, &attempts, &|_| {})).unwrap();
@@ -313,7 +319,7 @@ fn whoever_asks_too_often_shuts_out_nobody() {
     for turn in 0..2 {
         custodian.epochs().begin(&mut mine).unwrap();
         gateway.encrypt(&mut front, mine.public(), &[&probe]).unwrap();
-        let templates = [people.get(0).unwrap()];
+        let templates: [&Entry; 1] = [people.get(0).unwrap()];
         let key = mine.public();
         let (folded, _) = matcher.fold(&mut back, key, front.ciphertext(), &templates).unwrap();
         let decisions = custodian.decide(&mine, folded, 1, half);
@@ -344,7 +350,7 @@ fn a_batch_ends_under_its_key_and_a_key_ends() {
     let mut mine = epochs.current();
     epochs.begin(&mut mine).unwrap();
     gateway.encrypt(&mut front, mine.public(), &[&probe]).unwrap();
-    let templates = [people.get(0).unwrap()];
+    let templates: [&Entry; 1] = [people.get(0).unwrap()];
     let mut worker = epochs.current();
     for _ in 0..20 {
         epochs.begin(&mut worker).unwrap();

@@ -106,6 +106,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         .map(|claim| Attempt {
             probe: embeddings.row(claim.row).unwrap_or_default(),
             claim: claim.position,
+            proof: None,
         })
         .collect();
 

@@ -1,25 +1,23 @@
 //! `symbolon demo`
 
 use super::auth::clear_decision;
+use super::model::Model;
 use super::output::Output;
 use super::{KeyUse, Window, rotations_line, signing_json, signing_line, threshold};
-use crate::batch::{Attempt, Outcome, Pipeline};
+use crate::batch::{Attempt, Outcome};
 use crate::custodian::Rotations;
 use crate::error::{Error, Kind, Result};
-use crate::gallery::{self, Gallery};
+use crate::gallery::Gallery;
 use crate::isa;
 use crate::keyring::Keyring;
-use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
-use crate::log::{self, Log, Reader};
-use crate::population::Population;
-use crate::signer::{Metrics, Signer};
-use crate::store::Store;
+use crate::keys::ParameterSet;
+use crate::log::{self, Reader};
+use crate::signer::Metrics;
 use serde_json::json;
-use std::sync::Arc;
 use symbolon_core::attest::Receipt;
 use symbolon_core::bfv::{Q54, Q81};
-use symbolon_core::matching::{Layout, Threshold};
-use symbolon_platform::clock::{self, Stopwatch};
+use symbolon_core::matching::Threshold;
+use symbolon_platform::clock::Stopwatch;
 use zeroize::Zeroizing;
 
 /// Show everything at work; no input needed.
@@ -54,19 +52,11 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
-    let population = Population::new(arguments.seed, arguments.identities, arguments.dims)?;
-    let layout =
-        Layout::for_dims(arguments.dims).map_err(|e| Error::new(Kind::Dimension, e.to_string()))?;
-    let threshold = threshold(layout, &arguments.threshold)?;
-    let dir = tempfile::Builder::new()
-        .prefix("symbolon-demo-")
-        .tempdir()
-        .map_err(|e| Error::io(&std::env::temp_dir(), "create a directory", &e))?;
-
-    keys::create(dir.path(), arguments.params, 1)?;
-    let seeds = CustodianSeeds::load(dir.path())?;
-    let demo = Demo { arguments, population, layout, threshold, dir, seeds };
-    match arguments.params {
+    let Arguments { seed, identities, dims, params, .. } = *arguments;
+    let model = Model::new(seed, identities, dims, params)?;
+    let threshold = threshold(model.layout, &arguments.threshold)?;
+    let demo = Demo { arguments, model, threshold };
+    match params {
         ParameterSet::Q54 => demo.run::<Q54>(output),
         ParameterSet::Q81 => demo.run::<Q81>(output),
     }
@@ -74,11 +64,8 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
 
 struct Demo<'a> {
     arguments: &'a Arguments,
-    population: Population,
-    layout: Layout,
+    model: Model,
     threshold: Threshold,
-    dir: tempfile::TempDir,
-    seeds: CustodianSeeds,
 }
 
 /// A planned attempt: whose capture, which one, and whom it claims to be.
@@ -106,52 +93,24 @@ impl Demo<'_> {
             .collect()
     }
 
-    fn enrol(&self, output: &Output) -> Result<Gallery> {
-        let bar = output.progress("enrolling", self.arguments.identities as usize);
-        let mut embedding = Zeroizing::new(vec![0.0; self.arguments.dims]);
-        let mut records = Vec::new();
-        for person in 0..self.arguments.identities {
-            self.population.capture(person, 0, &mut embedding)?;
-            records.push((name(person), gallery::record(self.layout, &embedding)?));
-            bar.inc(1);
-        }
-        let mut store = Store::create_or_open(self.dir.path(), self.arguments.dims)?;
-        store.enrol(records)?;
-        let mut gallery = Gallery::new(self.layout);
-        for person in 0..self.arguments.identities {
-            if gallery.load(&store, &name(person))?.is_none() {
-                return Err(Error::new(Kind::UnknownId, "an enrolled person is not in the store"));
-            }
-        }
-        bar.finish_and_clear();
-        Ok(gallery)
-    }
-
     fn run<const L: usize>(&self, output: &mut Output) -> Result<()> {
         let kernels = isa::kernels()?;
-        let gallery = self.enrol(output)?;
+        let gallery = self.model.enrol(output)?;
         let plan = self.plan();
         let dims = self.arguments.dims;
         let mut probes = Zeroizing::new(vec![0.0; plan.len() * dims]);
         for (plan, out) in plan.iter().zip(probes.chunks_exact_mut(dims)) {
-            self.population.capture(plan.person, plan.capture, out)?;
+            self.model.population.capture(plan.person, plan.capture, out)?;
         }
         let attempts: Vec<Attempt<'_>> = plan
             .iter()
             .zip(probes.chunks_exact(dims))
-            .map(|(plan, probe)| Attempt { probe, claim: plan.claim as usize })
+            .map(|(plan, probe)| Attempt { probe, claim: plan.claim as usize, proof: None })
             .collect();
 
-        keys::check_public::<L>(self.dir.path(), kernels, &self.seeds)?;
-        let deployment = self.seeds.deployment;
-        let signing = SigningKeys::load(self.dir.path(), deployment, clock::unix_ms())?;
-        let log = Log::create_or_open(self.dir.path(), deployment.id, self.seeds.seal_key())?;
-        let settings = self.arguments.window.settings();
-        let signer = Arc::new(Signer::start(log, Arc::new(signing), settings)?);
-        let key_use = &self.arguments.key_use;
-        let custodian = key_use.custodian::<L>(kernels, &self.seeds, output)?;
-        let (layout, threshold) = (self.layout, self.threshold);
-        let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
+        let Arguments { window, key_use, .. } = self.arguments;
+        let (pipeline, signer) =
+            self.model.pipeline::<L>(kernels, self.threshold, window, key_use, output)?;
         let bar = output.progress("authenticating", attempts.len());
         let mut watch = Stopwatch::start();
         let outcomes = pipeline.run(&gallery, &attempts, &|n| bar.inc(n as u64))?;
@@ -160,10 +119,10 @@ impl Demo<'_> {
         let signing = signer.finish()?;
         let signed = answered + watch.lap();
 
-        let ring = Keyring::load(self.dir.path(), None)?;
+        let ring = Keyring::load(self.model.dir(), None)?;
         let verified = self.verify(&outcomes, &ring, output)?;
         let bar = output.progress("verifying log", outcomes.len());
-        let history = log::verify(&Reader::open(self.dir.path())?, &ring, &|n| bar.inc(n))?;
+        let history = log::verify(&Reader::open(self.model.dir())?, &ring, &|n| bar.inc(n))?;
         bar.finish_and_clear();
         let tally = self.tally(&plan, &attempts, &gallery, &outcomes)?;
         let report = Report {
@@ -172,7 +131,7 @@ impl Demo<'_> {
             threads: rayon::current_num_threads(),
             refused: pipeline.refused(),
             rotations: pipeline.epochs().rotations(),
-            users: self.layout.users(),
+            users: self.model.layout.users(),
             batches: outcomes.len(),
             stages: Medians::of(&outcomes),
             answered,
@@ -230,7 +189,7 @@ impl Demo<'_> {
         gallery: &Gallery,
         outcomes: &[Outcome],
     ) -> Result<Tally> {
-        let users = self.layout.users();
+        let users = self.model.layout.users();
         let cosine_threshold: f64 = self.arguments.threshold.parse().unwrap_or(f64::NAN);
         let mut tally = Tally::default();
         let mut enrolled = Zeroizing::new(vec![0.0; self.arguments.dims]);
@@ -244,9 +203,9 @@ impl Demo<'_> {
                 (false, true) => &mut tally.impostor_accepted,
                 (false, false) => &mut tally.impostor_rejected,
             } += 1;
-            let clear = clear_decision(self.layout, self.threshold, gallery, attempt);
+            let clear = clear_decision(self.model.layout, self.threshold, gallery, attempt);
             tally.mismatches += u64::from(clear != Some(accept));
-            self.population.capture(plan.claim, 0, &mut enrolled)?;
+            self.model.population.capture(plan.claim, 0, &mut enrolled)?;
             // Both are of length one already.
             let cosine: f64 = attempt.probe.iter().zip(enrolled.iter()).map(|(a, b)| a * b).sum();
             tally.float_differences += u64::from((cosine >= cosine_threshold) != accept);
@@ -365,11 +324,6 @@ impl Demo<'_> {
             report.history.decisions, report.history.windows
         ))
     }
-}
-
-/// The name of a person of the population.
-fn name(person: u64) -> String {
-    format!("person-{person:07}")
 }
 
 /// A stage's row: name, time, and its share as a bar.

@@ -5,7 +5,10 @@ mod demo;
 mod enrol;
 mod keygen;
 mod keys;
+mod load;
+mod load_plot;
 mod log;
+mod model;
 mod output;
 mod pool;
 mod receipts;
@@ -64,6 +67,7 @@ enum Command {
     Keygen(keygen::Arguments),
     Keys(keys::Arguments),
     Log(log::Arguments),
+    Load(load::Arguments),
     Pool(pool::Arguments),
 }
 
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
             Command::Keygen(a) => keygen::run(a, &mut output),
             Command::Keys(a) => keys::run(a, &mut output),
             Command::Log(a) => log::run(a, &mut output),
+            Command::Load(a) => load::run(a, &mut output),
             Command::Pool(a) => pool::run(a, &mut output),
         })
         .and_then(|()| output.finish());

@@ -82,4 +82,17 @@ impl Output {
         }
         bar.with_message(what)
     }
+
+    /// A line on standard error that says how something goes that has no end in sight.
+    pub fn watch(&self, what: &'static str) -> ProgressBar {
+        if self.json {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{prefix:>14} {spinner} {msg} [{elapsed}]")
+        {
+            bar.set_style(style);
+        }
+        bar.with_prefix(what)
+    }
 }
