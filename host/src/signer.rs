@@ -58,7 +58,41 @@ pub struct Attested {
     pub leaves: Vec<Leaf>,
 }
 
+/// A batch whose root is that of its leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated(Attested);
+
+impl Stated {
+    /// Completes a statement by count and root of its leaves.
+    ///
+    /// Errors: `E-ARGUMENT` for no leaves or more than a batch holds.
+    pub fn new(batch: Batch, leaves: Vec<Leaf>) -> Result<Self> {
+        let root = root(&leaves)?;
+        // As many as a tree may have.
+        let count = leaves.len() as u8;
+        Ok(Self(Attested { batch: Batch { count, root, ..batch }, leaves }))
+    }
+}
+
+fn root(leaves: &[Leaf]) -> Result<Digest> {
+    let hasher = LeafHasher::new();
+    let hashes: Vec<Digest> = leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
+    BatchTree::new().build(&hashes).map_err(|e| Error::new(Kind::Argument, e.to_string()))
+}
+
 impl Attested {
+    /// Computes the root anew.
+    ///
+    /// Errors: `E-ARGUMENT` if leaves and statement do not fit together.
+    pub fn check(self) -> Result<Stated> {
+        let fits = usize::from(self.batch.count) == self.leaves.len()
+            && root(&self.leaves)? == self.batch.root;
+        if !fits {
+            return Err(Error::new(Kind::Argument, "the batch does not fit its leaves"));
+        }
+        Ok(Stated(self))
+    }
+
     /// Appends the receipts of these lanes to `out`: of a batch that is the window's `index`-th, with the
     /// path to its root.
     ///
@@ -340,16 +374,10 @@ impl Signer {
 
     /// Hands in a batch. Returns at once, but where very many wait for a signature.
     ///
-    /// Errors: `E-ARGUMENT` if leaves and statement do not fit together; what failed log or signing.
-    pub fn submit(&self, attested: Attested) -> Result<Ticket> {
-        let Attested { batch, leaves } = &attested;
-        let hasher = LeafHasher::new();
-        let hashes: Vec<Digest> = leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
-        let fits = usize::from(batch.count) == leaves.len()
-            && BatchTree::new().build(&hashes) == Ok(batch.root);
-        if !fits || batch.deployment != self.deployment {
-            let message = "the batch does not fit its leaves, or is another deployment's";
-            return Err(Error::new(Kind::Argument, message));
+    /// Errors: `E-ARGUMENT` if it is another deployment's; what failed log or signing.
+    pub fn submit(&self, Stated(attested): Stated) -> Result<Ticket> {
+        if attested.batch.deployment != self.deployment {
+            return Err(Error::new(Kind::Argument, "the batch is another deployment's"));
         }
         let attested = Arc::new(attested);
         let submitted = Some(Instant::now());

@@ -16,7 +16,7 @@ use symbolon_host::error::{Error, Kind, Result};
 use symbolon_host::keyring::{Keyring, hex};
 use symbolon_host::keys::{self, Deployment, ParameterSet, SigningKeys, SigningSeeds};
 use symbolon_host::log::{self, Log, Reader};
-use symbolon_host::signer::{Attested, Settings, SignWindow, SignatureSet, Signer};
+use symbolon_host::signer::{Attested, Settings, SignWindow, SignatureSet, Signer, Stated};
 use tempfile::TempDir;
 
 const DEPLOYMENT: Deployment = Deployment { id: [0xd0; 16], epoch: 1 };
@@ -31,6 +31,10 @@ fn seal() -> log::SealKey {
 }
 
 /// A batch of `count` decisions, all bytes of which are its number's.
+fn stated(number: u8, count: u8) -> Stated {
+    attested(number, count).check().unwrap()
+}
+
 fn attested(number: u8, count: u8) -> Attested {
     let leaf = |lane: u8| Leaf {
         request: [number, lane, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -111,7 +115,7 @@ impl World {
         for number in 0..7 {
             let mut attested = attested(number, number + 1);
             attested.batch.result = [kind; 32];
-            signer.submit(attested).unwrap();
+            signer.submit(attested.check().unwrap()).unwrap();
         }
         let metrics = signer.finish().unwrap();
         assert_eq!((metrics.windows, metrics.batches, metrics.largest), (3, 7, 3));
@@ -155,7 +159,7 @@ fn check(ring: &Keyring, mut bytes: &[u8]) -> (usize, u64, u16) {
 fn windows_close_by_count() {
     let world = World::new();
     let signer = world.signer(3, NEVER);
-    let tickets: Vec<_> = (0..7).map(|n| signer.submit(attested(n, 32)).unwrap()).collect();
+    let tickets: Vec<_> = (0..7).map(|n| signer.submit(stated(n, 32)).unwrap()).collect();
     for (n, ticket) in tickets[..6].iter().enumerate() {
         ticket.durable().unwrap();
         assert_eq!(check(&world.ring, &receipts(ticket)), (32, n as u64 / 3, 3));
@@ -169,7 +173,7 @@ fn windows_close_by_count() {
     assert_eq!((metrics.windows, metrics.batches, metrics.largest), (3, 7, 3));
     assert!(metrics.signing_us > 0.0 && metrics.durable_us.mean > 0.0);
     assert!(metrics.signed_us.max >= metrics.durable_us.mean);
-    assert!(signer.submit(attested(8, 1)).is_err());
+    assert!(signer.submit(stated(8, 1)).is_err());
     drop(signer);
     let report = world.verify().unwrap();
     assert_eq!((report.decisions, report.windows, report.unsigned), (7 * 32, 3, 0));
@@ -180,7 +184,7 @@ fn windows_close_by_time() {
     let world = World::new();
     let (time, start) = (Duration::from_millis(300), Instant::now());
     let signer = world.signer(4096, time);
-    let tickets: Vec<_> = (0..3).map(|n| signer.submit(attested(n, 5)).unwrap()).collect();
+    let tickets: Vec<_> = (0..3).map(|n| signer.submit(stated(n, 5)).unwrap()).collect();
     for ticket in &tickets {
         assert_eq!(check(&world.ring, &receipts(ticket)), (5, 0, 3));
     }
@@ -191,7 +195,7 @@ fn windows_close_by_time() {
 fn every_batch_by_itself() {
     let world = World::new();
     let signer = world.signer(1, NEVER);
-    let tickets: Vec<_> = (0..4).map(|n| signer.submit(attested(n, 2)).unwrap()).collect();
+    let tickets: Vec<_> = (0..4).map(|n| signer.submit(stated(n, 2)).unwrap()).collect();
     for (n, ticket) in tickets.iter().enumerate() {
         assert_eq!(check(&world.ring, &receipts(ticket)), (2, n as u64, 1));
     }
@@ -207,7 +211,7 @@ fn many_threads_hand_in() {
             let (signer, ring) = (&signer, &world.ring);
             scope.spawn(move || {
                 for n in 0..10 {
-                    let ticket = signer.submit(attested(thread * 10 + n, 3)).unwrap();
+                    let ticket = signer.submit(stated(thread * 10 + n, 3)).unwrap();
                     ticket.durable().unwrap();
                     assert_eq!(check(ring, &receipts(&ticket)).0, 3);
                 }
@@ -256,15 +260,15 @@ fn failing_keys_fail_everybody() {
             Faulty { keys: world.keys.clone(), fails: 1, panics, tried: AtomicUsize::new(0) };
         let faulty = Arc::new(faulty);
         let signer = world.signer_with(faulty.clone(), 2, NEVER);
-        let tickets: Vec<_> = (0..2).map(|n| signer.submit(attested(n, 2)).unwrap()).collect();
+        let tickets: Vec<_> = (0..2).map(|n| signer.submit(stated(n, 2)).unwrap()).collect();
         assert_eq!(check(&world.ring, &receipts(&tickets[0])), (2, 0, 2));
-        let late: Vec<_> = (2..4).map(|n| signer.submit(attested(n, 2)).unwrap()).collect();
+        let late: Vec<_> = (2..4).map(|n| signer.submit(stated(n, 2)).unwrap()).collect();
         for ticket in &late {
             let error = ticket.receipts(&mut Vec::new()).unwrap_err();
             assert_eq!(error.kind(), Kind::Signing);
         }
         assert_eq!(receipts(&tickets[1]).len(), receipts(&tickets[0]).len());
-        assert_eq!(signer.submit(attested(9, 2)).err().unwrap().kind(), Kind::Signing);
+        assert_eq!(signer.submit(stated(9, 2)).err().unwrap().kind(), Kind::Signing);
         assert_eq!(signer.finish().unwrap_err().kind(), Kind::Signing);
         assert_eq!(faulty.tried.load(Ordering::Relaxed), 2);
         drop(signer);
@@ -290,9 +294,11 @@ fn what_does_not_fit_is_refused() {
     none.batch.count = 0;
     let mut other = attested(1, 3);
     other.leaves[0].accept ^= true;
-    for bad in [foreign, short, none, other] {
-        assert_eq!(signer.submit(bad).err().unwrap().kind(), Kind::Argument);
+    for bad in [short, none, other] {
+        assert_eq!(bad.check().err().unwrap().kind(), Kind::Argument);
     }
+    let foreign = foreign.check().unwrap();
+    assert_eq!(signer.submit(foreign).err().unwrap().kind(), Kind::Argument);
     // Another process, or this one again.
     let again = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
     assert_eq!(again.kind(), Kind::LogBusy);
@@ -310,7 +316,7 @@ fn what_does_not_fit_is_refused() {
     let validity = Validity { not_before_ms: 1, not_after_ms: 2, revoked: false };
     let old = SigningSeeds::draw(DEPLOYMENT, validity).unwrap().keys().unwrap();
     let signer = world.signer_with(Arc::new(old), 1, NEVER);
-    let ticket = signer.submit(attested(0, 1)).unwrap();
+    let ticket = signer.submit(stated(0, 1)).unwrap();
     let error = ticket.receipts(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::KeyValidity);
 }
@@ -320,7 +326,7 @@ fn what_does_not_fit_is_refused() {
 fn a_crash_leaves_nothing_unsigned_for_ever() {
     let world = World::new();
     let signer = world.signer(3, NEVER);
-    let tickets: Vec<_> = (0..5).map(|n| signer.submit(attested(n, 4)).unwrap()).collect();
+    let tickets: Vec<_> = (0..5).map(|n| signer.submit(stated(n, 4)).unwrap()).collect();
     assert_eq!(check(&world.ring, &receipts(&tickets[2])), (4, 0, 3));
     tickets[4].durable().unwrap();
     drop(signer);
@@ -336,7 +342,7 @@ fn a_crash_leaves_nothing_unsigned_for_ever() {
     drop(reader);
 
     let signer = world.signer(64, NEVER);
-    let ticket = signer.submit(attested(5, 4)).unwrap();
+    let ticket = signer.submit(stated(5, 4)).unwrap();
     signer.flush();
     assert_eq!(check(&world.ring, &receipts(&ticket)).0, 4);
     signer.finish().unwrap();
@@ -354,7 +360,7 @@ fn answers_are_on_the_disk() {
     let world = World::new();
     let signer = world.signer(2, NEVER);
     for number in 0..5 {
-        let ticket = signer.submit(attested(number, 3)).unwrap();
+        let ticket = signer.submit(stated(number, 3)).unwrap();
         ticket.durable().unwrap();
         let crashed = world.twin();
         fs::copy(world.dir().join(log::FILE), crashed.dir().join(log::FILE)).unwrap();
@@ -526,7 +532,7 @@ fn an_end_that_somebody_else_wrote_is_not_signed() {
     let world = World::new();
     let signer = world.signer(3, NEVER);
     for number in 0..4 {
-        signer.submit(attested(number, 3)).unwrap().durable().unwrap();
+        signer.submit(stated(number, 3)).unwrap().durable().unwrap();
     }
     // The last batch stays unsigned.
     drop(signer);
@@ -580,7 +586,7 @@ fn an_end_that_somebody_else_wrote_is_not_signed() {
 fn a_log_under_a_foreign_keyring_does_not_verify() {
     let world = World::new();
     let signer = world.signer(64, NEVER);
-    signer.submit(attested(1, 3)).unwrap().durable().unwrap();
+    signer.submit(stated(1, 3)).unwrap().durable().unwrap();
     drop(signer);
     assert_eq!(world.verify().unwrap().unsigned, 1);
     let foreign = Deployment { id: [1; 16], epoch: 1 };

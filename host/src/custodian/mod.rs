@@ -5,15 +5,15 @@ mod epochs;
 
 pub use epochs::{Epoch, Epochs, Limits, Rotations};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::keys::{CustodianSeeds, Deployment};
 use crate::policy;
 use crate::random::random;
-use crate::signer::Attested;
+use crate::signer::Stated;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
-use symbolon_core::attest::{Batch, BatchTree, Digest, Domain, Leaf, LeafHasher, bulk};
+use symbolon_core::attest::{Batch, Digest, Domain, Leaf, bulk};
 use symbolon_core::bfv::params;
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Folded, Threshold};
@@ -117,16 +117,11 @@ impl<const L: usize> Custodian<L> {
         decisions: Decisions,
         threshold: Threshold,
         claims: Claims,
-    ) -> Result<Attested> {
+    ) -> Result<Stated> {
         let Claims { mut leaves, probe, blind } = claims;
         for (lane, leaf) in leaves.iter_mut().enumerate() {
             leaf.accept = decisions.accepted >> lane & 1 == 1;
         }
-        let hasher = LeafHasher::new();
-        let hashes: Vec<Digest> = leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
-        let root = BatchTree::new()
-            .build(&hashes)
-            .map_err(|e| Error::new(Kind::Argument, e.to_string()))?;
         // The buffer was made in the right size.
         let written = folded.encode(self.kernels, &mut desk.wire);
         debug_assert!(written.is_ok());
@@ -144,12 +139,13 @@ impl<const L: usize> Custodian<L> {
             verifier: 0,
             batch,
             time_ms: clock::unix_ms(),
-            count: leaves.len() as u8,
+            // With the root, when it is known.
+            count: 0,
             probe,
             blind,
             result: bulk(Domain::RESULT, &[&desk.wire]),
-            root,
+            root: [0; 32],
         };
-        Ok(Attested { batch, leaves })
+        Stated::new(batch, leaves)
     }
 }
