@@ -249,17 +249,20 @@ impl<const L: usize> Engine for Pipeline<L> {
         Worker::new(self.layout, self.custodian.epochs().current())
     }
 
-    fn decide<'a>(
+    fn decide(
         &self,
         worker: &mut Worker<L>,
-        requests: &mut dyn ExactSizeIterator<Item = &'a Request>,
+        requests: &mut dyn ExactSizeIterator<Item = &Request>,
     ) -> Result<Outcome> {
         let requests: Vec<&Request> = requests.collect();
-        let claim = |request: &&'a Request| {
-            let Request { claim, nonce, proof, .. } = *request;
-            Claim { entry: claim, nonce: *nonce, proof: *proof }
-        };
-        let claims: Vec<_> = requests.iter().map(claim).collect();
+        let claims: Vec<_> = requests
+            .iter()
+            .map(|Request { claim, nonce, proof, .. }| Claim {
+                entry: claim,
+                nonce: *nonce,
+                proof: *proof,
+            })
+            .collect();
         let watch = Stopwatch::start();
         self.custodian.epochs().begin(&mut worker.epoch)?;
         let probes = requests.iter().map(|request| request.probe.as_slice());

@@ -54,10 +54,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Decides; lane i is request i.
     ///
     /// Errors: what a single request may be to blame for.
-    fn decide<'a>(
+    fn decide(
         &self,
         desk: &mut Self::Desk,
-        requests: &mut dyn ExactSizeIterator<Item = &'a Self::Request>,
+        requests: &mut dyn ExactSizeIterator<Item = &Self::Request>,
     ) -> Result<Self::Batch>;
 
     /// Returns when the batch is durable. Called in the order in which batches were decided, more or less.

@@ -25,10 +25,10 @@ impl Engine for Doubling {
         Ok(())
     }
 
-    fn decide<'a>(
+    fn decide(
         &self,
         (): &mut (),
-        requests: &mut dyn ExactSizeIterator<Item = &'a u32>,
+        requests: &mut dyn ExactSizeIterator<Item = &u32>,
     ) -> Result<Vec<u32>> {
         self.sizes.lock().unwrap().push(requests.len());
         thread::sleep(self.pause);
@@ -49,9 +49,11 @@ impl Engine for Doubling {
     }
 }
 
-/// Answers by number.
+/// What was answered, by number.
+type Answered = Vec<(u32, Result<u32>)>;
+
 #[derive(Clone, Default)]
-struct Book(Arc<Mutex<Vec<(u32, Result<u32>)>>>);
+struct Book(Arc<Mutex<Answered>>);
 
 struct Entry(Book, u32);
 
@@ -78,8 +80,8 @@ fn submit(service: &Service<Doubling, Entry>, book: &Book, number: u32) {
     assert!(service.submit(number, reply, Priority::Normal, None).is_ok());
 }
 
-/// What was answered, by number.
-fn answers(service: Service<Doubling, Entry>, book: Book) -> Vec<(u32, Result<u32>)> {
+/// Ends the service; what was answered, by number.
+fn answers(service: Service<Doubling, Entry>, book: Book) -> Answered {
     service.drain();
     let mut answers = std::mem::take(&mut *book.0.lock().unwrap());
     answers.sort_by_key(|(number, _)| *number);
