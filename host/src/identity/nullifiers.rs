@@ -6,8 +6,9 @@
 //! the proof was verified against that context: otherwise anybody could spend anything.
 //!
 //! A proof is known by its fingerprint. The same one again is who came back; it must be verified anew where its
-//! verdict is kept no more. Another one under the same nullifier is refused: of two copies of a
-//! credential on one device key only one gets in, and no one holds two sessions for one.
+//! verdict is kept no more. Another one under the same nullifier is refused: whoever lost a proof proves again in
+//! the next epoch, or under another device key. The same credential on two devices has two contexts, which
+//! nothing here links.
 
 use super::epochs::RootError;
 use super::hash::Node;
