@@ -589,6 +589,32 @@ fn of_many_proofs_at_once_one_gets_in() {
     assert_eq!((first, registry.status().unwrap().nullifiers), (50, 50));
 }
 
+#[test]
+fn nothing_is_noted_once_its_epoch_was_withdrawn() {
+    let (_temp, registry) = registry(20);
+    for round in 0..20 {
+        registry.enrol(&people([round])).unwrap();
+        let epoch = registry.publish(1, HOUR).unwrap().epoch.number;
+        registry.revoke(&[format!("p{round}")]).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let registry = &registry;
+                scope.spawn(move || {
+                    let mut outcomes =
+                        (0..).map(|n| registry.spend(&presentation(epoch, n, thread), 1));
+                    let end = outcomes.find(|outcome| {
+                        outcome.as_ref().is_err_and(|error| error.kind() != Kind::Nullifier)
+                    });
+                    assert_eq!(refusal(end.unwrap()).0, Kind::Root);
+                });
+            }
+            std::thread::sleep(Duration::from_micros(200 * round));
+            registry.publish(1, HOUR).unwrap();
+        });
+        assert_eq!(registry.status().unwrap().nullifiers, 0);
+    }
+}
+
 // --- paths as files ---
 
 #[test]
@@ -1010,7 +1036,16 @@ fn a_killed_process_loses_nothing_it_told_of() {
 
 #[test]
 fn speed() {
-    let (temp, registry) = registry(32);
+    // On a disk: SYMBOLON_TEST_DIR=. (the directory to measure in).
+    let (temp, registry) = match std::env::var_os("SYMBOLON_TEST_DIR") {
+        None => registry(32),
+        Some(dir) => {
+            let temp = tempfile::tempdir_in(dir).unwrap();
+            Registry::create(temp.path(), 32, DEPLOYMENT).unwrap();
+            let registry = Registry::open(temp.path()).unwrap();
+            (temp, registry)
+        }
+    };
     let each = |what: &str, count: u64, start: Instant| {
         println!("{what}: {:.1} us each", start.elapsed().as_secs_f64() * 1e6 / count as f64);
     };
@@ -1068,6 +1103,19 @@ fn speed() {
     let start = Instant::now();
     (0..1000).for_each(|n| assert!(registry.spend(&presentation(epoch, n, 1), 1).is_ok()));
     each("spend one by one", 1000, start);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 1..=16 {
+            let registry = &registry;
+            scope.spawn(move || {
+                for n in 0..250 {
+                    let one = presentation(epoch, 1000 * thread + n, 1);
+                    assert_eq!(registry.spend(&one, 1), Ok(Presented::First));
+                }
+            });
+        }
+    });
+    each("spend by 16 threads", 4000, start);
     let many: Vec<_> = (0..10_000).map(|n| presentation(epoch, 100_000 + n, 1)).collect();
     let start = Instant::now();
     assert!(registry.spend_many(&many, 1).is_ok());

@@ -14,8 +14,10 @@ use super::epochs::RootError;
 use super::hash::Node;
 use super::registry::{NULLIFIERS, Outcome, Registry};
 use crate::error::{Error, Kind, Result};
-use redb::ReadableTable;
+use redb::{ReadableTable, WriteTransaction};
 use std::fmt;
+use std::mem;
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use symbolon_core::attest::Digest;
 
 /// A verified proof that is presented.
@@ -69,6 +71,23 @@ impl From<Refused> for Error {
     }
 }
 
+/// What becomes of a presentation.
+pub type Verdict = std::result::Result<Presented, Refused>;
+
+/// Presentations that wait to be committed, with those of other threads.
+pub(super) struct Waiting {
+    presentations: Vec<Presentation>,
+    now_ms: u64,
+    outcomes: OnceLock<Result<Vec<Verdict>>>,
+}
+
+impl Waiting {
+    fn tell(&self, outcomes: Result<Vec<Verdict>>) {
+        // Told once: it has left the queue.
+        let _ = self.outcomes.set(outcomes);
+    }
+}
+
 impl Registry {
     /// Notes a presentation. If it is a first one, the disk has it when this returns.
     ///
@@ -81,15 +100,11 @@ impl Registry {
         Ok((*outcome)?)
     }
 
-    /// Notes many presentations, in their order, with one commit for all that are first, and none if there are
-    /// none. The disk has them when this returns. Outcomes are in the order of the presentations.
+    /// Notes many presentations, in their order, with one commit for all that are first, those of
+    /// other threads that wait meanwhile too, and none if there are none. The disk has them when this returns. Outcomes are in the order of the presentations.
     ///
     /// Errors: `E-IDENTITIES-FORMAT`, `E-IO`; none may then be let in.
-    pub fn spend_many(
-        &self,
-        presentations: &[Presentation],
-        now_ms: u64,
-    ) -> Result<Vec<std::result::Result<Presented, Refused>>> {
+    pub fn spend_many(&self, presentations: &[Presentation], now_ms: u64) -> Result<Vec<Verdict>> {
         // Who comes back is told without waiting for those who write.
         let known = self.read(|transaction| {
             let table = transaction.open_table(NULLIFIERS)?;
@@ -101,20 +116,49 @@ impl Registry {
         if let Some(outcomes) = known.into_iter().collect() {
             return Ok(outcomes);
         }
+        let presentations = presentations.to_vec();
+        let own = Arc::new(Waiting { presentations, now_ms, outcomes: OnceLock::new() });
+        self.waiting().push(Arc::clone(&own));
         // No publication comes between the question whether an epoch holds and the commit.
         let _publishing = self.publishing();
-        self.write(|transaction| {
-            let mut table = transaction.open_table(NULLIFIERS)?;
+        // Whoever had the lock before may have done it. If not, this commits for all who wait.
+        if own.outcomes.get().is_none() {
+            let all = mem::take(&mut *self.waiting());
+            match self.write(|transaction| self.note(transaction, &all)) {
+                Ok(noted) => {
+                    all.iter().zip(noted).for_each(|(one, outcomes)| one.tell(Ok(outcomes)))
+                }
+                Err(error) => all.iter().for_each(|one| one.tell(Err(error.clone()))),
+            }
+        }
+        let told = own.outcomes.get().cloned();
+        told.unwrap_or_else(|| Err(self.error(Kind::Io, "a thread that wrote for others ended")))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Waiting>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what waits, in its order.
+    fn note(
+        &self,
+        transaction: &WriteTransaction,
+        all: &[Arc<Waiting>],
+    ) -> Outcome<Vec<Vec<Verdict>>> {
+        let mut table = transaction.open_table(NULLIFIERS)?;
+        let mut noted = Vec::with_capacity(all.len());
+        for Waiting { presentations, now_ms, .. } in all.iter().map(|one| &**one) {
             let mut outcomes = Vec::with_capacity(presentations.len());
             for one in presentations {
-                let outcome = self.known(&table, one, now_ms)?;
+                let outcome = self.known(&table, one, *now_ms)?;
                 if outcome.is_none() {
                     table.insert((one.epoch, &one.nullifier.encode()), &one.fingerprint)?;
                 }
                 outcomes.push(outcome.unwrap_or(Ok(Presented::First)));
             }
-            Ok(outcomes)
-        })
+            noted.push(outcomes);
+        }
+        Ok(noted)
     }
 
     /// The outcome, but for a first presentation.
@@ -123,7 +167,7 @@ impl Registry {
         table: &impl ReadableTable<(u32, &'static Digest), &'static Digest>,
         one: &Presentation,
         now_ms: u64,
-    ) -> Outcome<Option<std::result::Result<Presented, Refused>>> {
+    ) -> Outcome<Option<Verdict>> {
         if let Err(error) = self.root_of(one.epoch, now_ms) {
             return Ok(Some(Err(Refused::Root(error))));
         }

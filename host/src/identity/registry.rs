@@ -43,6 +43,7 @@
 
 use super::epochs::{Epoch, Epochs, RootError, State};
 use super::hash::Node;
+use super::nullifiers::Waiting;
 use super::tree::{self, Change, LEVELS, Nodes, Path};
 use crate::database::Role;
 use crate::error::{Error, Kind, Result};
@@ -53,7 +54,7 @@ use redb::{
     TableDefinition,
 };
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symbolon_core::attest::{Domain, hash};
 
 /// The file's name.
@@ -97,6 +98,7 @@ pub struct Registry {
     /// Held by who publishes, from the commit until all know of it, and by who writes what a publication would
     /// end. The database has one writer at a time anyway.
     publishing: Mutex<()>,
+    pub(super) waiting: Mutex<Vec<Arc<Waiting>>>,
 }
 
 /// What a publication did.
@@ -195,9 +197,16 @@ impl Registry {
         let database = Some(
             ROLE.shield(&path, || Ok(Database::builder().set_cache_size(CACHE).open(&path)?))?,
         );
-        let (epochs, publishing) = (Epochs::new(1), Mutex::new(()));
-        let mut registry =
-            Self { path, database, depth: 0, deployment: [0; 16], epochs, publishing };
+        let (publishing, waiting) = Default::default();
+        let mut registry = Self {
+            path,
+            database,
+            depth: 0,
+            deployment: [0; 16],
+            epochs: Epochs::new(1),
+            publishing,
+            waiting,
+        };
         let header = registry.read(|transaction| {
             let meta = transaction.open_table(META)?;
             Ok(meta.get(HEADER)?.map(|value| value.value().to_vec()).unwrap_or_default())
