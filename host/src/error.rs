@@ -97,12 +97,28 @@ kinds! {
     LogBusy, "E-LOG-BUSY", 2;
     /// The receipt log has no signed receipt of this request.
     UnknownRequest, "E-UNKNOWN-REQUEST", 2;
+    /// A directory holds no identity registry, one of another version, or a damaged one.
+    IdentitiesFormat, "E-IDENTITIES-FORMAT", 2;
+    /// Another process has the identity registry open.
+    IdentitiesBusy, "E-IDENTITIES-BUSY", 2;
+    /// The identity registry has no room for another leaf or epoch.
+    IdentitiesFull, "E-IDENTITIES-FULL", 2;
+    /// A leaf is none: not eight field elements, or all of them zero.
+    Leaf, "E-LEAF", 2;
+    /// A leaf was enrolled before: each is used once.
+    DuplicateLeaf, "E-DUPLICATE-LEAF", 2;
+    /// An identity is enrolled, and no epoch has it yet.
+    Unpublished, "E-UNPUBLISHED", 2;
     /// A receipt is malformed.
     ReceiptFormat, "E-RECEIPT-FORMAT", 2;
     /// A receipt is well-formed and does not verify.
     Receipt, "E-RECEIPT", 1;
     /// A receipt log is well-formed and its history does not verify.
     Log, "E-LOG", 1;
+    /// The root that a proof is against does not hold: unknown, expired or withdrawn.
+    Root, "E-ROOT", 1;
+    /// Another proof of the same credential was presented in the same context.
+    Nullifier, "E-NULLIFIER", 1;
     /// A result differs from what an independent computation gives.
     Mismatch, "E-MISMATCH", 1;
 }

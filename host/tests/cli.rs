@@ -1120,6 +1120,7 @@ fn help_names_every_option() {
         ("keygen", &["params", "valid-days"]),
         ("keys", &[]),
         ("log", &[]),
+        ("identity", &[]),
         ("pool", &[]),
     ];
     let all = symbolon(["--help"]).ok();

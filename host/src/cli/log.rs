@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::receipts::Receipts;
 use crate::error::{Error, Kind, Result};
-use crate::keyring::{Keyring, hex, parse_id};
+use crate::keyring::{Keyring, hex, parse_id, unhex};
 use crate::log::{self, Reader};
 use clap::Subcommand;
 use serde_json::json;
@@ -115,15 +115,6 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
 
 /// A window's hash. Errors: `E-ARGUMENT`.
 fn digest(text: &str) -> Result<[u8; 32]> {
-    let halves = text.split_at_checked(32);
-    let parsed = halves.and_then(|(a, b)| Some([parse_id(a)?, parse_id(b)?]));
-    let mut digest = [0; 32];
-    match parsed {
-        Some(halves) => digest.copy_from_slice(halves.as_flattened()),
-        None => {
-            let error = Error::new(Kind::Argument, "a hash is 64 hexadecimal digits");
-            return Err(error.in_field("--contains"));
-        }
-    }
-    Ok(digest)
+    let error = || Error::new(Kind::Argument, "a hash is 64 hexadecimal digits");
+    unhex(text).ok_or_else(|| error().in_field("--contains"))
 }

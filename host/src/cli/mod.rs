@@ -3,6 +3,7 @@
 mod auth;
 mod demo;
 mod enrol;
+mod identity;
 mod keygen;
 mod keys;
 mod load;
@@ -38,8 +39,9 @@ use symbolon_platform::process::{self, Hardened};
 /// sealed on disk; the matcher, which multiplies by them, sees them.
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
-/// verify the whole history; pool to size pools of keys made ahead. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
-/// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
+/// verify the whole history; pool to size pools of keys made ahead; identity to enrol credentials that are
+/// proven in zero knowledge. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable input.
+/// Errors are one line with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.
@@ -68,6 +70,7 @@ enum Command {
     Keys(keys::Arguments),
     Log(log::Arguments),
     Load(load::Arguments),
+    Identity(identity::Arguments),
     Pool(pool::Arguments),
 }
 
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
             Command::Keys(a) => keys::run(a, &mut output),
             Command::Log(a) => log::run(a, &mut output),
             Command::Load(a) => load::run(a, &mut output),
+            Command::Identity(a) => identity::run(a, &mut output),
             Command::Pool(a) => pool::run(a, &mut output),
         })
         .and_then(|()| output.finish());

@@ -8,6 +8,14 @@
 //! |---|---|
 //! | [`hash`] | Poseidon2 over KoalaBear: leaves, nodes, nullifiers |
 //! | [`statement`] | what is proven, and the digests it is known by |
+//! | [`tree`] | places, paths, and what a change of leaves changes |
+//! | [`registry`] | who is enrolled, on the disk |
+//! | [`epochs`] | which roots hold, in memory |
+//! | [`nullifiers`] | which proofs were presented |
 
+pub mod epochs;
 pub mod hash;
+pub mod nullifiers;
+pub mod registry;
 pub mod statement;
+pub mod tree;

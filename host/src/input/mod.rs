@@ -11,6 +11,7 @@ mod captures;
 mod csv;
 mod ids;
 mod jsonl;
+mod leaves;
 mod npy;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use captures::{Captures, require_unique, select};
 pub use ids::{MAX_ID_BYTES, check_id, load_ids, parse_ids};
+pub use leaves::{leaf_of, load_leaves, parse_leaves};
 
 /// The largest number of dimensions an embedding may have.
 pub const MAX_DIMS: usize = 512;
