@@ -97,6 +97,10 @@ kinds! {
     Receipt, "E-RECEIPT", 1;
     /// A receipt log is well-formed and its history does not verify.
     Log, "E-LOG", 1;
+    /// A session could not be made, or its channel failed: the other side is not who it says, or refused.
+    Session, "E-SESSION", 1;
+    /// A session cannot be resumed: its ticket is spent, expired, revoked or not one.
+    Ticket, "E-TICKET", 1;
     /// A result differs from what an independent computation gives.
     Mismatch, "E-MISMATCH", 1;
 }

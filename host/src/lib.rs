@@ -16,6 +16,7 @@
 //! | [`log`] | every decision, in a chain of signed windows |
 //! | [`batch`] | runs batches through the three, on every core |
 //! | [`pools`] | keys made ahead, in locked memory |
+//! | [`session`] | handshakes, channels and resumption between devices and a deployment |
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
@@ -42,5 +43,6 @@ pub mod pools;
 pub mod population;
 pub mod private_file;
 pub mod random;
+pub mod session;
 pub mod signer;
 pub mod store;
