@@ -576,6 +576,35 @@ fn a_dry_supply_says_so() {
     assert!(world.server.offer_key(&hello, key, &mut offer).is_ok());
 }
 
+/// The fuzzer's seeds are messages, each of its kind, and decoding loses nothing.
+#[test]
+fn long_messages_are_canonical() {
+    macro_rules! seed {
+        ($name:literal) => {
+            &include_bytes!(concat!("../fuzz/seeds/session/", $name))[..]
+        };
+    }
+    use symbolon_host::session::message::{Begin, Hello, Login, Offer, Resume, Resumed, Welcome};
+    type Read = fn(&[u8]) -> Result<Vec<u8>, Refusal>;
+    let cases: [(&[u8], Read); 7] = [
+        (seed!("hello"), |m| Ok(Hello::decode(m)?.encode().to_vec())),
+        (seed!("offer"), |m| Ok(Offer::decode(m)?.encode())),
+        (seed!("begin"), |m| Ok(Begin::decode(m)?.encode())),
+        (seed!("login"), |m| Ok(Login::decode(m)?.encode())),
+        (seed!("welcome-text"), |m| Ok(Welcome::decode(m)?.encode().to_vec())),
+        (seed!("resume"), |m| Ok(Resume::decode(m)?.encode().to_vec())),
+        (seed!("resumed"), |m| Ok(Resumed::decode(m)?.encode().to_vec())),
+    ];
+    for (bytes, read) in cases {
+        assert_eq!(read(bytes).as_deref(), Ok(bytes));
+        assert!(read(&bytes[..bytes.len() / 2]).is_err());
+    }
+    let long = [seed!("login"), &[0; 65_537]].concat();
+    assert_eq!(Login::decode(&long), Err(Refusal::Malformed));
+    let long = [seed!("begin"), &[0; 65_537]].concat();
+    assert_eq!(Begin::decode(&long), Err(Refusal::Malformed));
+}
+
 /// Each handshake has a key of its own, and the last reference wipes it.
 #[test]
 fn keys_serve_once() {

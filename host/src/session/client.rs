@@ -7,7 +7,7 @@ use super::message::{
     BEGIN_HEAD, Begin, HEAD, Hello, Login, Offer, Presented, Resume, Resumed, Welcome, concat,
     prove, read_ask,
 };
-use super::schedule::{Label, Prf};
+use super::schedule::{Label, Prf, Secret};
 use super::server::{Epochs, KEY_KIND, ResumedKeys};
 use super::table::SessionId;
 use super::ticket::Held;
@@ -20,10 +20,15 @@ use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::fmt;
 use std::time::Duration;
-use symbolon_core::attest::{Certificate, Digest, mldsa::SIGNATURE_SIZE};
+use symbolon_core::attest::family::wiping;
+use symbolon_core::attest::mldsa::SIGNATURE_SIZE;
+use symbolon_core::attest::{Certificate, Digest};
 use symbolon_core::kem::{CIPHERTEXT_SIZE, Encapsulate, SECRET_SIZE};
 use symbolon_platform::clock;
 use zeroize::Zeroizing;
+
+/// 64-bit words of stack to wipe after secrets were worked with.
+const STACK: usize = 8 * 1024 / 8;
 
 /// How far the server's clock may be ahead of ours.
 const SKEW_MS: u64 = 5 * 60 * 1000;
@@ -73,7 +78,7 @@ pub struct Asked(Begun);
 
 /// Of a session what it takes to go on with it, once.
 pub struct Resumption {
-    held: Held,
+    pub(super) held: Box<Held>,
     session: Option<SessionId>,
     device: Digest,
     version: u32,
@@ -185,7 +190,11 @@ impl Begun {
     /// Takes the server's answer: a [`Welcome`], which fills the channel, or that it wants the proof.
     ///
     /// Errors: `E-SESSION` for anything else, and for a refusal.
-    pub fn next(mut self, message: &[u8], channel: &mut Channel) -> Result<Next> {
+    pub fn next(self, message: &[u8], channel: &mut Channel) -> Result<Next> {
+        wiping::<STACK, _>(|| self.answered(message, channel))
+    }
+
+    fn answered(mut self, message: &[u8], channel: &mut Channel) -> Result<Next> {
         if read_ask(message)?.is_some() {
             self.handshake.hear(Side::Server, HEAD, message)?;
             return Ok(Next::Ask(Asked(self)));
@@ -193,7 +202,8 @@ impl Begun {
         Welcome::read(message)?;
         // Of what was said before it; what it says, it seals itself.
         let mut fresh = Channel::new();
-        let secret = self.handshake.keys(Side::Client, &mut fresh);
+        let mut secret = Secret::default();
+        self.handshake.keys(Side::Client, &mut fresh, &mut secret);
         let text = self.handshake.hear(Side::Server, HEAD, message)?;
         let welcome = Welcome::decode(&text)?;
         let epochs = Epochs { policy: welcome.policy_epoch, identity: welcome.identity_epoch };
@@ -202,7 +212,7 @@ impl Begun {
         }
         *channel = fresh;
         Ok(Next::Welcome(Resumption {
-            held: Held { ticket: *welcome.ticket, secret: *secret },
+            held: Held::new(welcome.ticket, &secret),
             session: Some(SessionId::from_number(welcome.session)),
             device: self.device,
             version: self.version,
@@ -239,6 +249,10 @@ impl Resumption {
     ///
     /// Errors: `E-ENTROPY`.
     pub fn resume(self, out: &mut [u8; RESUME_SIZE]) -> Result<Resuming> {
+        wiping::<STACK, _>(|| self.ask(out))
+    }
+
+    fn ask(self, out: &mut [u8; RESUME_SIZE]) -> Result<Resuming> {
         let nonce = random()?;
         let mut binder = [0; 32];
         let resume = Resume {
@@ -261,9 +275,14 @@ impl Resuming {
     /// Takes a [`Resumed`], which fills the channel, and gives what it takes for the next time.
     ///
     /// Errors: `E-SESSION`, or `E-TICKET` where that is what the server says: make a session anew.
-    pub fn finish(mut self, message: &[u8], channel: &mut Channel) -> Result<Resumption> {
+    pub fn finish(self, message: &[u8], channel: &mut Channel) -> Result<Resumption> {
+        wiping::<STACK, _>(|| self.finished(message, channel))
+    }
+
+    fn finished(mut self, message: &[u8], channel: &mut Channel) -> Result<Resumption> {
         let resumed = Resumed::decode(message)?;
-        let keys = ResumedKeys::of(&Prf::new(&self.next.held.secret), &self.binder, resumed.nonce);
+        let mut keys = ResumedKeys::default();
+        keys.derive(&Prf::new(&self.next.held.secret), &self.binder, resumed.nonce);
         let mut fresh = Channel::new();
         keys.start(Side::Client, &mut fresh);
         let mut text = *resumed.sealed;
@@ -271,7 +290,7 @@ impl Resuming {
         let text = half.open(&Resumed::head(resumed.nonce), &mut text)?;
         let (left, ticket) = text.split_first_chunk::<4>().ok_or(Refusal::Malformed)?;
         self.next.held.ticket = *ticket.first_chunk().ok_or(Refusal::Malformed)?;
-        self.next.held.secret = *keys.resumption;
+        self.next.held.secret.copy_from_slice(&*keys.resumption);
         self.next.left = Duration::from_millis(u32::from_le_bytes(*left).into());
         *channel = fresh;
         Ok(self.next)

@@ -46,7 +46,9 @@ impl Handshake {
         shared: &[u8; SECRET_SIZE],
     ) -> Self {
         let transcript = transcript(hello, offer, ciphertext);
-        let secret = Prf::new(&extract(&transcript, shared));
+        let mut extracted = Secret::default();
+        extract(&transcript, shared, &mut extracted);
+        let secret = Prf::new(&extracted);
         let half = |label| {
             let mut key = Secret::default();
             secret.expand(label, &[], &mut key);
@@ -100,19 +102,18 @@ impl Handshake {
     }
 
     /// Keys of the session, bound to all that was said: call it before the welcome is said or heard. The
-    /// channel gets its keys, and the first ticket's secret is given.
-    pub(super) fn keys(&self, side: Side, channel: &mut Channel) -> Secret {
+    /// channel gets its keys, and `resumption` the first ticket's secret.
+    pub(super) fn keys(&self, side: Side, channel: &mut Channel, resumption: &mut [u8; 32]) {
         let mut main = Secret::default();
         self.secret.expand(Label::Main, &[&self.transcript], &mut main);
         let main = Prf::new(&main);
-        let [mut client, mut server, mut resumption] = [(); 3].map(|()| Secret::default());
+        let [mut client, mut server] = [(); 2].map(|()| Secret::default());
         main.expand(Label::ClientRecords, &[], &mut client);
         main.expand(Label::ServerRecords, &[], &mut server);
-        main.expand(Label::Resumption, &[], &mut resumption);
+        main.expand(Label::Resumption, &[], resumption);
         match side {
             Side::Client => channel.start(&client, &server),
             Side::Server => channel.start(&server, &client),
         }
-        resumption
     }
 }

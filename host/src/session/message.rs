@@ -95,6 +95,12 @@ impl<'a> Fields<'a> {
 /// Fields back to back; their lengths add up to `N`.
 pub(super) fn concat<const N: usize>(fields: &[&[u8]]) -> [u8; N] {
     let mut out = [0; N];
+    write(fields, &mut out);
+    out
+}
+
+/// The same, in place.
+pub(super) fn write(fields: &[&[u8]], out: &mut [u8]) {
     let mut at = 0;
     for field in fields {
         if let Some(place) = out.get_mut(at..at + field.len()) {
@@ -102,8 +108,7 @@ pub(super) fn concat<const N: usize>(fields: &[&[u8]]) -> [u8; N] {
         }
         at += field.len();
     }
-    debug_assert_eq!(at, N);
-    out
+    debug_assert_eq!(at, out.len());
 }
 
 /// The client asks for a key.

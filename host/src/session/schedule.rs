@@ -91,14 +91,12 @@ impl Prf {
 }
 
 /// HKDF-Extract (RFC 5869, section 2.2).
-pub(super) fn extract(salt: &Digest, material: &[u8; 32]) -> Secret {
-    let mut out = Secret::default();
+pub(super) fn extract(salt: &Digest, material: &[u8; 32], out: &mut [u8; 32]) {
     let mut mac = Prf::new(salt).0;
     mac.update(material);
     let mut made = mac.finalize().into_bytes();
     out.copy_from_slice(&made);
     zeroize::Zeroize::zeroize(made.as_mut_slice());
-    out
 }
 
 #[cfg(test)]

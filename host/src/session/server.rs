@@ -22,11 +22,18 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use symbolon_core::attest::Digest;
+use symbolon_core::attest::family::wiping;
 use symbolon_core::kem::{Decapsulate, ENCAPSULATION_KEY_SIZE, SECRET_SIZE};
 use symbolon_core::pool::Miss;
 use symbolon_platform::locked::Options;
 use symbolon_platform::threads::{Priority, Worker};
 use zeroize::Zeroizing;
+
+// 64-bit words of stack to wipe after secrets were worked with: they are made where they stay, but the
+// crates' functions return them by value. A test searches for what is left.
+
+const RESUME_STACK: usize = 4 * 1024 / 8;
+const BEGIN_STACK: usize = 8 * 1024 / 8;
 
 /// What a supply of keys for sessions names their kind.
 pub const KEY_KIND: &str = "ml-kem-768";
@@ -333,7 +340,7 @@ impl Server {
         channel: &mut Channel,
         out: &mut [u8; RESUMED_SIZE],
     ) -> std::result::Result<Session, Refusal> {
-        let resumed = self.resumed(message, channel, out);
+        let resumed = wiping::<RESUME_STACK, _>(|| self.resumed(message, channel, out));
         if let Err(refusal) = resumed {
             channel.close();
             let counter = match refusal {
@@ -353,7 +360,8 @@ impl Server {
     ) -> std::result::Result<Session, Refusal> {
         let resume = Resume::decode(message)?;
         let now = self.clock.now();
-        let (mut contents, opened) = self.tickets.open(resume.ticket, now)?;
+        let mut contents = Contents::default();
+        let opened = self.tickets.open(resume.ticket, now, &mut contents)?;
         let prf = Prf::new(&contents.secret);
         let bound = message.get(..RESUME_BOUND).ok_or(Refusal::Malformed)?;
         // Before anything that tells of the session, and before the ticket is spent: anybody may have seen it.
@@ -371,9 +379,10 @@ impl Server {
         let mut nonce = [0; 16];
         generator::fill(&mut nonce)?;
         contents.place = self.table.advance(contents.place)?;
-        let keys = ResumedKeys::of(&prf, resume.binder, &nonce);
+        let mut keys = ResumedKeys::default();
+        keys.derive(&prf, resume.binder, &nonce);
         keys.start(Side::Server, channel);
-        *contents.secret = *keys.resumption;
+        contents.secret.copy_from_slice(&*keys.resumption);
 
         let head = Resumed::head(&nonce);
         let mut text = [0; 4 + TICKET_SIZE];
@@ -408,6 +417,7 @@ fn session(contents: &Contents) -> Session {
 
 /// The keys of a resumed session: of the ticket's secret, the binder, which is over all that the client
 /// said, and the server's nonce.
+#[derive(Default)]
 pub(super) struct ResumedKeys {
     client: Secret,
     server: Secret,
@@ -415,17 +425,11 @@ pub(super) struct ResumedKeys {
 }
 
 impl ResumedKeys {
-    pub(super) fn of(prf: &Prf, binder: &[u8; 32], nonce: &[u8; 16]) -> Self {
-        let key = |label| {
-            let mut key = Secret::default();
-            prf.expand(label, &[binder, nonce], &mut key);
-            key
-        };
-        Self {
-            client: key(Label::ClientRecords),
-            server: key(Label::ServerRecords),
-            resumption: key(Label::Resumption),
-        }
+    pub(super) fn derive(&mut self, prf: &Prf, binder: &[u8; 32], nonce: &[u8; 16]) {
+        let context: [&[u8]; 2] = [binder, nonce];
+        prf.expand(Label::ClientRecords, &context, &mut self.client);
+        prf.expand(Label::ServerRecords, &context, &mut self.server);
+        prf.expand(Label::Resumption, &context, &mut self.resumption);
     }
 
     pub(super) fn start(&self, side: Side, channel: &mut Channel) {
@@ -499,7 +503,7 @@ impl<'a> Offered<'a> {
         out: &mut Vec<u8>,
     ) -> std::result::Result<Step<'a>, Refusal> {
         let server = self.server;
-        server.refusing(|| self.begun(message, channel, out))
+        wiping::<BEGIN_STACK, _>(|| server.refusing(|| self.begun(message, channel, out)))
     }
 
     fn begun(
@@ -548,12 +552,13 @@ impl Asked<'_> {
         out: &mut Vec<u8>,
     ) -> std::result::Result<Session, Refusal> {
         let server = self.server;
-        server.refusing(|| {
+        let work = || {
             read_prove(message)?;
             let proof = self.handshake.hear(Side::Client, HEAD, message)?;
             let admitted = server.admit.admit(&self.device, Presented::Proof(&proof));
             self.welcome(admitted.map_err(|_| Refusal::Identity)?, channel, out)
-        })
+        };
+        wiping::<BEGIN_STACK, _>(|| server.refusing(work))
     }
 
     fn welcome(
@@ -570,16 +575,16 @@ impl Asked<'_> {
         let lifetime = millis(admitted.lifetime).min(server.lifetime);
         let ends = now + lifetime;
         let place = server.table.open(&self.device, ends, now)?;
-        let secret = self.handshake.keys(Side::Server, channel);
-        let contents = Contents {
+        let mut contents = Contents {
             place,
             ends,
             policy_epoch: epochs.policy,
             identity_epoch: epochs.identity,
             version: self.version,
-            secret,
             device: self.device,
+            ..Contents::default()
         };
+        self.handshake.keys(Side::Server, channel, &mut contents.secret);
         let made = self.seal_welcome(&contents, lifetime, out);
         match made {
             Ok(()) => {

@@ -19,7 +19,7 @@ use symbolon_core::attest::Digest;
 pub const MAX_SESSIONS: u32 = 1 << 24;
 
 /// A session's place and the word that a ticket is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub slot: u32,
     pub word: u64,

@@ -14,7 +14,7 @@
 //! Ticket keys live in locked memory that a forked child does not inherit: there every ticket is refused. A key
 //! seals for one period and opens for one more; then it is wiped, and with it what its tickets hold.
 
-use super::message::concat;
+use super::message::{concat, write};
 use super::seal::{TAG, cipher};
 use super::table::Place;
 use super::{Refusal, generator};
@@ -35,8 +35,9 @@ const TEXT: usize = 4 + 8 + 8 + 3 * 4 + 2 * 32;
 /// Version of the encoding.
 const VERSION: u8 = 1;
 
-/// What a ticket holds.
-#[derive(Clone, PartialEq, Eq)]
+/// What a ticket holds: filled in place, since a move leaves a copy of the secret.
+#[derive(Default)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
 pub(super) struct Contents {
     pub place: Place,
     /// By the server's clock, in milliseconds.
@@ -49,8 +50,8 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    fn encode(&self) -> Zeroizing<[u8; TEXT]> {
-        Zeroizing::new(concat(&[
+    fn encode(&self, out: &mut [u8; TEXT]) {
+        let fields: [&[u8]; 8] = [
             &self.place.slot.to_le_bytes(),
             &self.place.word.to_le_bytes(),
             &self.ends.to_le_bytes(),
@@ -59,28 +60,27 @@ impl Contents {
             &self.version.to_le_bytes(),
             &*self.secret,
             &self.device,
-        ]))
+        ];
+        write(&fields, out);
     }
 
-    fn decode(text: &[u8; TEXT]) -> Option<Self> {
+    /// Inverse of [`encode`](Self::encode). `None` is for sizes that do not add up, which these do.
+    fn decode(&mut self, text: &[u8; TEXT]) -> Option<()> {
         fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
             let (head, tail) = rest.split_first_chunk()?;
             *rest = tail;
             Some(head)
         }
         let rest = &mut text.as_slice();
-        Some(Self {
-            place: Place {
-                slot: u32::from_le_bytes(*take(rest)?),
-                word: u64::from_le_bytes(*take(rest)?),
-            },
-            ends: u64::from_le_bytes(*take(rest)?),
-            policy_epoch: u32::from_le_bytes(*take(rest)?),
-            identity_epoch: u32::from_le_bytes(*take(rest)?),
-            version: u32::from_le_bytes(*take(rest)?),
-            secret: Zeroizing::new(*take(rest)?),
-            device: *take(rest)?,
-        })
+        self.place.slot = u32::from_le_bytes(*take(rest)?);
+        self.place.word = u64::from_le_bytes(*take(rest)?);
+        self.ends = u64::from_le_bytes(*take(rest)?);
+        self.policy_epoch = u32::from_le_bytes(*take(rest)?);
+        self.identity_epoch = u32::from_le_bytes(*take(rest)?);
+        self.version = u32::from_le_bytes(*take(rest)?);
+        self.secret.copy_from_slice(take::<32>(rest)?);
+        self.device.copy_from_slice(take::<32>(rest)?);
+        Some(())
     }
 }
 
@@ -167,12 +167,13 @@ impl TicketKeys {
         self.ring.load().current.memory.degraded().map(|e| e.to_string())
     }
 
-    /// Opens a ticket.
+    /// Opens a ticket into `contents`.
     pub(super) fn open(
         &self,
         ticket: &[u8; TICKET_SIZE],
         now: u64,
-    ) -> std::result::Result<(Contents, Opened), Refusal> {
+        contents: &mut Contents,
+    ) -> std::result::Result<Opened, Refusal> {
         let (number, rest) = ticket.split_first_chunk().ok_or(Refusal::Ticket)?;
         let (nonce, rest) = rest.split_first_chunk::<12>().ok_or(Refusal::Ticket)?;
         let (text, tag) = rest.split_first_chunk::<TEXT>().ok_or(Refusal::Ticket)?;
@@ -194,8 +195,8 @@ impl TicketKeys {
                 &Tag::from(*tag),
             )
             .map_err(|_| Refusal::Ticket)?;
-        let contents = Contents::decode(&text).ok_or(Refusal::Ticket)?;
-        Ok((contents, Opened { ring, cipher, number }))
+        contents.decode(&text).ok_or(Refusal::Ticket)?;
+        Ok(Opened { ring, cipher, number })
     }
 
     /// Seals a ticket under the current key, which may be the one that opened the last.
@@ -219,7 +220,8 @@ impl TicketKeys {
         };
         let mut nonce = [0; 12];
         generator::fill(&mut nonce)?;
-        let mut text = contents.encode();
+        let mut text = Zeroizing::new([0; TEXT]);
+        contents.encode(&mut text);
         let tag = cipher
             .encrypt_inout_detached(
                 &Nonce::from(nonce),
@@ -237,10 +239,18 @@ impl TicketKeys {
     }
 }
 
-/// A ticket as a client holds it, and its secret.
+/// A ticket as a client holds it, and its secret: in a box, where both stay.
 pub(super) struct Held {
     pub ticket: [u8; TICKET_SIZE],
     pub secret: [u8; 32],
+}
+
+impl Held {
+    pub(super) fn new(ticket: &[u8; TICKET_SIZE], secret: &[u8; 32]) -> Box<Self> {
+        let mut held = Box::new(Self { ticket: *ticket, secret: [0; 32] });
+        held.secret.copy_from_slice(secret);
+        held
+    }
 }
 
 impl Drop for Held {
@@ -279,6 +289,10 @@ mod tests {
         ticket
     }
 
+    fn open(keys: &TicketKeys, ticket: &[u8; TICKET_SIZE], now: u64) -> Option<Refusal> {
+        keys.open(ticket, now, &mut Contents::default()).err()
+    }
+
     #[test]
     fn what_is_sealed_opens_and_nothing_else_does() {
         assert_eq!((TEXT, TICKET_SIZE), (96, 128));
@@ -286,16 +300,18 @@ mod tests {
         let ticket = seal(&keys);
         assert_ne!(ticket, seal(&keys), "two of the same differ");
         assert!(!ticket.windows(4).any(|w| w == [8; 4] || w == [9; 4]), "sealed");
-        let (found, opened) = keys.open(&ticket, 0).unwrap();
+        let mut found = Contents::default();
+        let opened = keys.open(&ticket, 0, &mut found).unwrap();
         assert!(found == contents());
         let mut next = [0; TICKET_SIZE];
         keys.seal(&found, Some(opened), &mut next).unwrap();
-        assert!(keys.open(&next, 0).is_ok_and(|(next, _)| next == found));
+        let mut again = Contents::default();
+        assert!(keys.open(&next, 0, &mut again).is_ok() && again == found);
         for at in 0..TICKET_SIZE {
             for bit in 0..8 {
                 let mut altered = ticket;
                 altered[at] ^= 1 << bit;
-                assert_eq!(keys.open(&altered, 0).err(), Some(Refusal::Ticket), "byte {at}");
+                assert_eq!(open(&keys, &altered, 0), Some(Refusal::Ticket), "byte {at}");
             }
         }
     }
@@ -307,16 +323,17 @@ mod tests {
         assert_eq!((keys.due_in(0), keys.due_in(400), keys.due_in(2000)), (1000, 600, 0));
         keys.rotate(PERIOD).unwrap();
         let second = seal(&keys);
-        assert!(keys.open(&first, PERIOD).is_ok() && keys.open(&second, PERIOD).is_ok());
+        assert_eq!([&first, &second].map(|t| open(&keys, t, PERIOD)), [None; 2]);
         // The next ticket is the new key's, whichever opened the last.
-        let (found, opened) = keys.open(&first, PERIOD).unwrap();
+        let mut found = Contents::default();
+        let opened = keys.open(&first, PERIOD, &mut found).unwrap();
         let mut next = [0; TICKET_SIZE];
         keys.seal(&found, Some(opened), &mut next).unwrap();
         keys.rotate(2 * PERIOD).unwrap();
-        assert_eq!(keys.open(&first, 2 * PERIOD).err(), Some(Refusal::Ticket));
-        assert!(keys.open(&next, 2 * PERIOD).is_ok() && keys.open(&second, 2 * PERIOD).is_ok());
+        assert_eq!(open(&keys, &first, 2 * PERIOD), Some(Refusal::Ticket));
+        assert_eq!([&next, &second].map(|t| open(&keys, t, 2 * PERIOD)), [None; 2]);
         // Without anybody who rotates, a key ends all the same.
-        assert_eq!(keys.open(&second, 3 * PERIOD).err(), Some(Refusal::Ticket));
+        assert_eq!(open(&keys, &second, 3 * PERIOD), Some(Refusal::Ticket));
     }
 
     #[test]
@@ -324,8 +341,8 @@ mod tests {
         let (a, b) = (keys(1), keys(2));
         let ticket = seal(&a);
         b.ring.store(a.ring.load_full());
-        assert_eq!(b.open(&ticket, 0).err(), Some(Refusal::Ticket));
-        assert!(a.open(&ticket, 0).is_ok());
+        assert_eq!(open(&b, &ticket, 0), Some(Refusal::Ticket));
+        assert_eq!(open(&a, &ticket, 0), None);
     }
 
     /// As in a forked child, which reads zeros.
@@ -337,7 +354,7 @@ mod tests {
         memory.wipe();
         let current = Arc::new(TicketKey { number: 0, born: 0, memory });
         keys.ring.store(Arc::new(Ring { current, previous: None }));
-        assert_eq!(keys.open(&ticket, 0).err(), Some(Refusal::Ticket));
+        assert_eq!(open(&keys, &ticket, 0), Some(Refusal::Ticket));
         assert_eq!(keys.seal(&contents(), None, &mut [0; TICKET_SIZE]), Err(Refusal::Internal));
     }
 }
