@@ -119,6 +119,10 @@ kinds! {
     Root, "E-ROOT", 1;
     /// Another proof of the same credential was presented in the same context.
     Nullifier, "E-NULLIFIER", 1;
+    /// A session could not be made, or its channel failed: the other side is not who it says, or refused.
+    Session, "E-SESSION", 1;
+    /// A session cannot be resumed: its ticket is spent, expired, revoked or not one.
+    Ticket, "E-TICKET", 1;
     /// A result differs from what an independent computation gives.
     Mismatch, "E-MISMATCH", 1;
 }

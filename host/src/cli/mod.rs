@@ -13,6 +13,7 @@ mod model;
 mod output;
 mod pool;
 mod receipts;
+mod session;
 mod verify;
 
 use crate::custodian::{Custodian, Limits, Rotations};
@@ -40,8 +41,8 @@ use symbolon_platform::process::{self, Hardened};
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
 /// verify the whole history; pool to size pools of keys made ahead; identity to enrol credentials that are
-/// proven in zero knowledge. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable input.
-/// Errors are one line with a stable code, such as E-UNKNOWN-ID.
+/// proven in zero knowledge; session to try how devices connect. Exit codes: 0 done or valid, 1 something does
+/// not verify, 2 unusable input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.
@@ -72,6 +73,7 @@ enum Command {
     Load(load::Arguments),
     Identity(identity::Arguments),
     Pool(pool::Arguments),
+    Session(session::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
             Command::Load(a) => load::run(a, &mut output),
             Command::Identity(a) => identity::run(a, &mut output),
             Command::Pool(a) => pool::run(a, &mut output),
+            Command::Session(a) => session::run(a, &mut output),
         })
         .and_then(|()| output.finish());
     match result {

@@ -16,7 +16,7 @@ use super::machine::Machine;
 pub const ISAS: [&str; 5] = ["scalar", "neon", "avx2", "avx512", "any"];
 
 /// The order of the tables; names that are not here follow, sorted.
-const ORDER: [&str; 69] = [
+const ORDER: [&str; 75] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -78,6 +78,12 @@ const ORDER: [&str; 69] = [
     "pool/fifo",
     "pool/lifo-once",
     "pool/fifo-once",
+    "session/resume",
+    "session/resume-client",
+    "session/handshake",
+    "session/handshake-unpooled",
+    "session/seal",
+    "session/open",
     "stage/encode",
     "stage/encrypt",
     "stage/zero",
