@@ -177,9 +177,9 @@ impl Model {
         let current = self.epochs.len() as u32;
         assert_eq!(registry.current_epoch(), current);
         for number in 0..current + 2 {
-            for now in [0, self.now - 1, self.now, self.now + 10, self.now + 100, u64::MAX - 1] {
-                let (found, wanted) = (registry.root_of(number, now), self.root_of(number, now));
-                assert_eq!(found, wanted, "epoch {number} of {current} at {now}");
+            for time in [0, self.now - 1, self.now, self.now + 10, self.now + 100, u64::MAX - 1] {
+                let (found, wanted) = (registry.root_of(number, time), self.root_of(number, time));
+                assert_eq!(found, wanted, "epoch {number} of {current} at {time}");
             }
         }
         for (id, (place, leaf)) in &self.ids {

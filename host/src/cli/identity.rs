@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use symbolon_platform::clock;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
+const OVERLAP_HOURS: u32 = (DEFAULT_OVERLAP_MS / HOUR_MS) as u32;
 /// More than any path takes.
 const MAX_PATH_BYTES: u64 = 1 << 16;
 
@@ -81,7 +82,7 @@ enum Command {
         /// The registry's directory.
         dir: PathBuf,
         /// How long earlier epochs hold.
-        #[arg(long, value_name = "HOURS", default_value_t = (DEFAULT_OVERLAP_MS / HOUR_MS) as u32, value_parser = clap::value_parser!(u32).range(0..=8760))]
+        #[arg(long, value_name = "HOURS", default_value_t = OVERLAP_HOURS, value_parser = clap::value_parser!(u32).range(0..=8760))]
         overlap_hours: u32,
     },
     /// Give the path from somebody's leaf to the current epoch's root, as JSON.

@@ -8,7 +8,7 @@
 //! An empty subtree, of whatever height, is [`Node::ZERO`], and the [`parent`] of two such is `ZERO` too, not
 //! their hash. The circuit hashes at every level, and both are sound together:
 //! - *Complete.* On the way up from a leaf one of the two children is never `ZERO`, so `parent` is
-//!   [`compress`](super::hash::compress) all along, as in the circuit.
+//!   [`compress`] all along, as in the circuit.
 //! - *Sound.* Who proves a path through a node that is `ZERO` knows a left and a right that hash to `ZERO`: a
 //!   preimage of a fixed value, 2^248 trials. Two zeros are none: they hash to something else. Nor does any
 //!   path begin at `ZERO`, since a proven leaf is itself a hash, and `ZERO` is refused as a leaf.
