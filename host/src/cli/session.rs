@@ -142,12 +142,12 @@ impl Wire {
         Ok(Self { client, server, lines: Vec::new() })
     }
 
-    fn to_server(&mut self, message: &[u8]) -> Result<Vec<u8>> {
+    fn upstream(&mut self, message: &[u8]) -> Result<Vec<u8>> {
         frame::write(&mut self.client, message)?;
         frame::read(&mut self.server, MAX_MESSAGE)
     }
 
-    fn to_client(&mut self, message: &[u8]) -> Result<Vec<u8>> {
+    fn downstream(&mut self, message: &[u8]) -> Result<Vec<u8>> {
         frame::write(&mut self.server, message)?;
         frame::read(&mut self.client, MAX_MESSAGE)
     }
@@ -172,23 +172,23 @@ fn handshake(wire: &mut Wire, server: &Server, client: &Client<'_>) -> Result<Ma
     let mut watch = Stopwatch::start();
     let greeted = client.hello(&mut hello)?;
     wire.note("hello", "client", hello.len(), watch.lap());
-    let got = wire.to_server(&hello)?;
+    let got = wire.upstream(&hello)?;
 
     watch.lap();
     let offered = server.offer(&got, &mut offer)?;
     wire.note("offer", "server", offer.len(), watch.lap());
-    let got = wire.to_client(&offer)?;
+    let got = wire.downstream(&offer)?;
 
     watch.lap();
     let begun = client.begin(greeted, &got, Presented::Fingerprint(b"trial"), &mut begin)?;
     wire.note("begin", "client", begin.len(), watch.lap());
-    let got = wire.to_server(&begin)?;
+    let got = wire.upstream(&begin)?;
 
     watch.lap();
     let step = offered.begin(&got, &mut at_server, &mut welcome)?;
     let Step::Welcome(session) = step else { return Err(Refusal::Identity.into()) };
     wire.note("welcome", "server", welcome.len(), watch.lap());
-    let got = wire.to_client(&welcome)?;
+    let got = wire.downstream(&welcome)?;
 
     let Next::Welcome(resumption) = begun.next(&got, &mut at_client)? else {
         return Err(Refusal::Identity.into());
@@ -202,13 +202,13 @@ fn record(wire: &mut Wire, made: &mut Made) -> Result<()> {
     let mut watch = Stopwatch::start();
     let size = made.client.seal(Record::Probe, &[1; PROBE], &mut out)?;
     wire.note("probe", "client", size, watch.lap());
-    let mut got = wire.to_server(out.get(..size).unwrap_or_default())?;
+    let mut got = wire.upstream(out.get(..size).unwrap_or_default())?;
     let (_, probe) = made.server.open(&mut got)?;
     let mut answer = [0; 1 + RECORD_OVERHEAD];
     watch.lap();
     let size = made.server.seal(Record::Answer, probe.get(..1).unwrap_or_default(), &mut answer)?;
     wire.note("answer", "server", size, watch.lap());
-    let mut got = wire.to_client(answer.get(..size).unwrap_or_default())?;
+    let mut got = wire.downstream(answer.get(..size).unwrap_or_default())?;
     made.client.open(&mut got)?;
     Ok(())
 }
@@ -235,11 +235,11 @@ fn resume(wire: &mut Wire, server: &Server, mut next: Resumption, count: u32) ->
         let mut watch = Stopwatch::start();
         let resuming = next.resume(&mut used)?;
         by_client.push(watch.lap());
-        let got = wire.to_server(&used)?;
+        let got = wire.upstream(&used)?;
         watch.lap();
         server.resume(&got, &mut at_server, &mut answer)?;
         by_server.push(watch.lap());
-        let got = wire.to_client(&answer)?;
+        let got = wire.downstream(&answer)?;
         next = resuming.finish(&got, &mut at_client)?;
     }
     Ok(Resumes { next, used, client_us: median(by_client), server_us: median(by_server) })
@@ -247,13 +247,13 @@ fn resume(wire: &mut Wire, server: &Server, mut next: Resumption, count: u32) ->
 
 /// What the client is told when it sends this. Errors: `E-MISMATCH` if it is answered.
 fn refusal(wire: &mut Wire, server: &Server, resume: &[u8], expected: Refusal) -> Result<Error> {
-    let got = wire.to_server(resume)?;
+    let got = wire.upstream(resume)?;
     let mut out = [0; RESUMED_SIZE];
     let answer = match server.resume(&got, &mut Channel::new(), &mut out) {
         Ok(_) => out.to_vec(),
         Err(refusal) => message::refused(refusal).to_vec(),
     };
-    let got = wire.to_client(&answer)?;
+    let got = wire.downstream(&answer)?;
     match message::read_refused(&got) {
         Ok(refusal) if refusal == expected => Ok(refusal.into()),
         _ => Err(Error::new(Kind::Mismatch, "a ticket that is worth nothing was not refused")),

@@ -59,7 +59,7 @@ pub struct Greeted {
 
 /// The server is to answer.
 pub struct Begun {
-    handshake: Handshake,
+    handshake: Box<Handshake>,
     device: Digest,
     version: u32,
     epochs: Epochs,

@@ -20,7 +20,7 @@ use super::seal::Half;
 use symbolon_core::attest::Digest;
 use symbolon_core::kem::SECRET_SIZE;
 
-/// A handshake from the ciphertext on.
+/// A handshake from the ciphertext on: in a box, where its secrets stay.
 pub(super) struct Handshake {
     secret: Prf,
     transcript: Digest,
@@ -44,7 +44,7 @@ impl Handshake {
         offer: &[u8],
         ciphertext: &[u8],
         shared: &[u8; SECRET_SIZE],
-    ) -> Self {
+    ) -> Box<Self> {
         let transcript = transcript(hello, offer, ciphertext);
         let mut extracted = Secret::default();
         extract(&transcript, shared, &mut extracted);
@@ -55,7 +55,7 @@ impl Handshake {
             Half::new(&key)
         };
         let (client, server) = (half(Label::ClientHandshake), half(Label::ServerHandshake));
-        Self { secret, transcript, client, server }
+        Box::new(Self { secret, transcript, client, server })
     }
 
     /// Of all that was said so far.

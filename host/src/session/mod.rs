@@ -80,7 +80,7 @@
 //!
 //! # What a resume takes
 //!
-//! MEASURED
+//! `cargo xtask bench --filter session` has the times.
 //!
 //! # Refusals
 //!

@@ -484,7 +484,7 @@ pub enum Step<'a> {
 /// The client is to present its proof.
 pub struct Asked<'a> {
     server: &'a Server,
-    handshake: Handshake,
+    handshake: Box<Handshake>,
     device: Digest,
     version: u32,
     epochs: Epochs,
