@@ -91,6 +91,17 @@ kinds! {
     LogBusy, "E-LOG-BUSY", 2;
     /// The receipt log has no signed receipt of this request.
     UnknownRequest, "E-UNKNOWN-REQUEST", 2;
+    /// A credential file is missing, readable by others or malformed.
+    Credential, "E-CREDENTIAL", 2;
+    /// A credential's leaf is not where a path through the tree of identities begins, or the path does not
+    /// lead to the root.
+    Place, "E-PLACE", 2;
+    /// A proof of identity could not be made.
+    Proving, "E-PROVING", 2;
+    /// A proof of identity is malformed.
+    ProofFormat, "E-PROOF-FORMAT", 2;
+    /// A proof of identity is well-formed and does not prove its statement.
+    Proof, "E-PROOF", 1;
     /// A receipt is malformed.
     ReceiptFormat, "E-RECEIPT-FORMAT", 2;
     /// A receipt is well-formed and does not verify.

@@ -8,6 +8,22 @@
 //! |---|---|
 //! | [`hash`] | Poseidon2 over KoalaBear: leaves, nodes, nullifiers |
 //! | [`statement`] | what is proven, and the digests it is known by |
+//! | [`credential`] | what a person's device keeps |
+//! | [`circuit`] | the statement as constraints on a table |
+//! | [`params`] | how it is proven, and what that is worth |
+//! | [`prover`], [`verifier`] | make proofs; check them |
 
+pub mod circuit;
+mod codec;
+pub mod credential;
 pub mod hash;
+pub mod params;
+pub mod prover;
 pub mod statement;
+pub mod verifier;
+
+pub use codec::MAX_PROOF_SIZE;
+pub use credential::Credential;
+pub use params::{Security, circuit_id, security};
+pub use prover::{Place, Prover};
+pub use verifier::Verifier;
