@@ -1,17 +1,15 @@
 //! redb databases: made whole, opened after a crash, and their failures given a code.
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::Once;
 
 use redb::{Database, DatabaseError, ReadOnlyDatabase};
 
 use crate::error::{Error, Kind, Result};
 use crate::private_file;
 use crate::random::random;
+use crate::shield::shield;
 
 /// How a kind of database is spoken of.
 pub struct Role {
@@ -86,37 +84,23 @@ impl Role {
     ///
     /// redb does not hold the pages it reads against their checksums. Most nonsense it reports; some
     /// makes it panic (table names that are not UTF-8, offsets out of range). That is a damaged file,
-    /// not a bug here: the panic is caught, and its message, which would spoil the error of one line,
-    /// is not printed. Everything redb owns during the operation must be dropped within it, since
-    /// dropping may panic too. Not caught: a page number gone wrong can have redb allocate up to 4 GiB
-    /// for the page.
+    /// not a bug here: the panic is caught. Everything redb owns during the operation must be dropped
+    /// within it, since dropping may panic too. Not caught: a page number gone wrong can have redb
+    /// allocate up to 4 GiB for the page.
     pub fn shield<T>(
         &self,
         path: &Path,
         operation: impl FnOnce() -> std::result::Result<T, redb::Error>,
     ) -> Result<T> {
-        thread_local!(static SHIELDED: Cell<bool> = const { Cell::new(false) });
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| {
-            let hook = panic::take_hook();
-            panic::set_hook(Box::new(move |info| {
-                if !SHIELDED.get() {
-                    hook(info);
-                }
-            }));
-        });
-        SHIELDED.set(true);
-        let outcome = panic::catch_unwind(AssertUnwindSafe(operation));
-        SHIELDED.set(false);
-        match outcome {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(redb::Error::DatabaseAlreadyOpen)) => {
+        match shield(operation) {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(redb::Error::DatabaseAlreadyOpen)) => {
                 let message = format!("another process has the {} open", self.noun());
                 Err(Error::new(self.busy, message).in_file(path.to_string_lossy()))
             }
-            Ok(Err(redb::Error::Io(e))) if !is_damage(&e) => Err(Error::io(path, "use", &e)),
-            Ok(Err(e)) => Err(self.damaged(path, &e.to_string())),
-            Err(_) => Err(self.damaged(path, "its pages make no sense")),
+            Some(Err(redb::Error::Io(e))) if !is_damage(&e) => Err(Error::io(path, "use", &e)),
+            Some(Err(e)) => Err(self.damaged(path, &e.to_string())),
+            None => Err(self.damaged(path, "its pages make no sense")),
         }
     }
 

@@ -109,6 +109,17 @@ kinds! {
     DuplicateLeaf, "E-DUPLICATE-LEAF", 2;
     /// An identity is enrolled, and no epoch has it yet.
     Unpublished, "E-UNPUBLISHED", 2;
+    /// A credential file is missing, readable by others or malformed.
+    Credential, "E-CREDENTIAL", 2;
+    /// A credential's leaf is not where a path through the tree of identities begins, or the path does not
+    /// lead to the root.
+    Place, "E-PLACE", 2;
+    /// A proof of identity could not be made.
+    Proving, "E-PROVING", 2;
+    /// A proof of identity is malformed.
+    ProofFormat, "E-PROOF-FORMAT", 2;
+    /// A proof of identity is well-formed and does not prove its statement.
+    Proof, "E-PROOF", 1;
     /// A receipt is malformed.
     ReceiptFormat, "E-RECEIPT-FORMAT", 2;
     /// A receipt is well-formed and does not verify.

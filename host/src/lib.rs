@@ -22,6 +22,7 @@
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
+//! | [`shield`] | other people's panics, caught |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |
 #![forbid(unsafe_code)]
@@ -48,5 +49,6 @@ pub mod population;
 pub mod private_file;
 pub mod random;
 pub mod session;
+pub mod shield;
 pub mod signer;
 pub mod store;

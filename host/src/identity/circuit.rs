@@ -1,0 +1,199 @@
+//! What is proven, as constraints on a table: 64 rows of one permutation each.
+//!
+//! | row | permutes | its output is |
+//! |---|---|---|
+//! | 0 | secret, tag of nullifiers; context | the public nullifier |
+//! | 1 | the same secret, tag of leaves; attributes | the leaf |
+//! | 2 to 63 | the node below, and its sibling | the node above, in the end the public root |
+//!
+//! A row holds a permutation's input, its state after every full round but the last, and the one element
+//! that a partial round's S-box changes: the rest is linear in these. No column holds the output: it is of
+//! degree 3 in the state before the last round. The last column says on which side of its sibling the node
+//! below goes into the row. In row 0, where no node does, it is 2, which is how the constraints know the row:
+//! no column counts rows, and no prover can shift them.
+//!
+//! All constraints are of degree 4 at most, so that the quotient has eight chunks.
+
+use super::hash::{LEAF_TAG, NODE, NULLIFIER_TAG, Node, SECRET, Secret, WIDTH};
+use super::statement::Statement;
+use p3_air::{Air, AirBuilder, BaseAir, WindowAccess};
+use p3_field::Algebra;
+use p3_field::integers::QuotientMap;
+use p3_koala_bear::{
+    GenericPoseidon2LinearLayersKoalaBear as Linear,
+    KOALABEAR_POSEIDON2_RC_16_EXTERNAL_FINAL as FINAL,
+    KOALABEAR_POSEIDON2_RC_16_EXTERNAL_INITIAL as INITIAL,
+    KOALABEAR_POSEIDON2_RC_16_INTERNAL as INTERNAL, KoalaBear,
+};
+use p3_matrix::dense::RowMajorMatrix;
+use p3_poseidon2::GenericPoseidon2LinearLayers;
+use std::array;
+
+/// Levels of every tree as the circuit sees it. A lower tree is lifted: its root is the left child of a node
+/// whose right child is [`Node::ZERO`], and so on.
+pub const DEPTH: usize = 62;
+/// Rows of the table.
+pub const ROWS: usize = DEPTH + 2;
+/// Columns of the table: input, state after rounds, side.
+pub const COLUMNS: usize = SIDE + 1;
+/// Public inputs: root, context, nullifier.
+pub const PUBLIC: usize = 3 * NODE;
+/// The highest degree of a constraint.
+pub const DEGREE: usize = 4;
+/// Number of constraints.
+pub const CONSTRAINTS: usize = STATES + (2 + 2 * NODE) + (SECRET + 2) + (1 + NODE) + NODE;
+
+/// Columns of the states after rounds.
+const STATES: usize = (INITIAL.len() + FINAL.len() - 1) * WIDTH + INTERNAL.len();
+/// The column of the side: 0 where the node below is the left child, 1 where it is the right; 2 in row 0.
+const SIDE: usize = WIDTH + STATES;
+const FIRST: u32 = 2;
+
+/// The permutation with feed-forward, over values or over polynomials. `cell` sees every state that has a
+/// column, in the order of the columns, and may put another expression of the same value in its place.
+fn compress<R: Algebra<KoalaBear>>(input: &[R; WIDTH], mut cell: impl FnMut(&mut R)) -> [R; NODE] {
+    let mut state = input.clone();
+    Linear::external_linear_layer(&mut state);
+    for constants in &INITIAL {
+        full_round(&mut state, constants);
+        state.iter_mut().for_each(&mut cell);
+    }
+    for constant in INTERNAL {
+        state[0] += constant;
+        state[0] = state[0].cube();
+        cell(&mut state[0]);
+        Linear::internal_linear_layer(&mut state);
+    }
+    let [rounds @ .., last] = &FINAL;
+    for constants in rounds {
+        full_round(&mut state, constants);
+        state.iter_mut().for_each(&mut cell);
+    }
+    full_round(&mut state, last);
+    array::from_fn(|i| state[i].clone() + input[i].clone())
+}
+
+fn full_round<R: Algebra<KoalaBear>>(state: &mut [R; WIDTH], constants: &[KoalaBear; WIDTH]) {
+    for (element, &constant) in state.iter_mut().zip(constants) {
+        *element += constant;
+        *element = element.cube();
+    }
+    Linear::external_linear_layer(state);
+}
+
+/// The constraints.
+#[derive(Clone, Copy, Debug)]
+pub struct Circuit;
+
+impl BaseAir<KoalaBear> for Circuit {
+    fn width(&self) -> usize {
+        COLUMNS
+    }
+
+    fn num_public_values(&self) -> usize {
+        PUBLIC
+    }
+
+    fn num_constraints(&self) -> Option<usize> {
+        Some(CONSTRAINTS)
+    }
+
+    fn max_constraint_degree(&self) -> Option<usize> {
+        Some(DEGREE)
+    }
+}
+
+impl<B: AirBuilder<F = KoalaBear>> Air<B> for Circuit {
+    fn eval(&self, builder: &mut B) {
+        let window = builder.main();
+        let (row, next) = (window.current_slice(), window.next_slice());
+        let constant = |n: u32| B::Expr::from(KoalaBear::from_int(n));
+        let input: [B::Expr; WIDTH] = array::from_fn(|i| row[i].into());
+        let public: [B::Expr; PUBLIC] = array::from_fn(|i| builder.public_values()[i].into());
+        let [root, context, nullifier] = array::from_fn(|k| &public[k * NODE..][..NODE]);
+
+        // Every row is a permutation.
+        let mut columns = row[WIDTH..].iter();
+        let output = compress(&input, |state| {
+            if let Some(&column) = columns.next() {
+                builder.assert_eq(state.clone(), column);
+                *state = column.into();
+            }
+        });
+
+        // Row 0: the nullifier of the secret in this context.
+        let mut first = builder.when_first_row();
+        first.assert_eq(row[SIDE], constant(FIRST));
+        first.assert_eq(row[SECRET], constant(NULLIFIER_TAG));
+        for i in 0..NODE {
+            first.assert_eq(row[NODE + i], context[i].clone());
+            first.assert_eq(output[i].clone(), nullifier[i].clone());
+        }
+
+        // Row 1: the leaf of the same secret. Its side says nothing, and is 0.
+        for i in 0..SECRET {
+            first.assert_eq(next[i], row[i]);
+        }
+        first.assert_eq(next[SECRET], constant(LEAF_TAG));
+        first.assert_zero(next[SIDE]);
+
+        // Every row after row 1: the output before it is the child on its side.
+        let mut transition = builder.when_transition();
+        transition.assert_bool(next[SIDE]);
+        let after_leaf = constant(FIRST) - row[SIDE];
+        for i in 0..NODE {
+            let (left, right) = (next[i], next[NODE + i]);
+            let child = (right - left) * next[SIDE] + left;
+            transition.assert_zero(after_leaf.clone() * (child - output[i].clone()));
+        }
+
+        // The last row: the root.
+        let mut last = builder.when_last_row();
+        for i in 0..NODE {
+            last.assert_eq(output[i].clone(), root[i].clone());
+        }
+    }
+}
+
+/// The public inputs, in the circuit's order.
+#[must_use]
+pub fn public_values(statement: &Statement) -> [KoalaBear; PUBLIC] {
+    let Statement { root, context, nullifier } = statement;
+    let nodes = [root.0, context.0, nullifier.0];
+    array::from_fn(|i| nodes[i / NODE][i % NODE])
+}
+
+/// The table of a secret with `attributes` in `context`, whose leaf is number `index` of a tree, under
+/// `siblings` from the leaf upward; and what it proves. `siblings` beyond [`DEPTH`] are not looked at.
+pub(super) fn trace(
+    secret: &Secret,
+    attributes: &Node,
+    context: &Node,
+    index: u64,
+    siblings: &[Node],
+) -> (RowMajorMatrix<KoalaBear>, Statement) {
+    let mut values = Vec::with_capacity(ROWS * COLUMNS);
+    let mut row = |left: &Node, right: &Node, side: u32| {
+        let input = array::from_fn(|i| if i < NODE { left.0[i] } else { right.0[i - NODE] });
+        values.extend(input);
+        let output = compress(&input, |state| values.push(*state));
+        values.push(KoalaBear::from_int(side));
+        Node(output)
+    };
+    let tagged = |tag| {
+        let secret = secret.elements();
+        Node(array::from_fn(|i| secret.get(i).copied().unwrap_or(KoalaBear::from_int(tag))))
+    };
+    let nullifier = row(&tagged(NULLIFIER_TAG), context, FIRST);
+    let mut node = row(&tagged(LEAF_TAG), attributes, 0);
+    for level in 0..DEPTH {
+        let sibling = siblings.get(level).unwrap_or(&Node::ZERO);
+        let side = (index >> level) & 1;
+        node = match side {
+            0 => row(&node, sibling, 0),
+            _ => row(sibling, &node, 1),
+        };
+    }
+    let statement = Statement { root: node, context: *context, nullifier };
+    (RowMajorMatrix::new(values, COLUMNS), statement)
+}

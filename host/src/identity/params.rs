@@ -1,0 +1,271 @@
+//! How it is proven: fields, hashes, the low-degree test and its figures of security.
+
+use super::circuit::{COLUMNS, CONSTRAINTS, Circuit, DEGREE, DEPTH, PUBLIC, ROWS};
+use super::hash::{LEAF_TAG, NULLIFIER_TAG, PERMUTATION, WIDTH};
+use chacha20::ChaCha20Rng;
+use p3_air::{Air, RowWindow};
+use p3_challenger::{HashChallenger, SerializingChallenger32};
+use p3_commit::ExtensionMmcs;
+use p3_dft::Radix2DFTSmallBatch;
+use p3_field::coset::TwoAdicMultiplicativeCoset;
+use p3_field::extension::BinomialExtensionField;
+use p3_field::integers::QuotientMap;
+use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
+use p3_fri::{FriParameters, HidingFriPcs};
+use p3_koala_bear::KoalaBear;
+use p3_matrix::dense::RowMajorMatrixView;
+use p3_matrix::stack::VerticalPair;
+use p3_merkle_tree::MerkleTreeHidingMmcs;
+use p3_symmetric::{CryptographicHasher, Permutation, PseudoCompressionFunction};
+use p3_uni_stark::{
+    AirLayout, ConjecturedSecurity, GrindingSites, LegacySecurity, OpeningShape, ProvenSecurity,
+    StarkConfig, StarkSecurityParams, VerifierConstraintFolder,
+};
+use sha2::block_api::compress256;
+use sha2::{Digest as _, Sha256};
+use std::sync::LazyLock;
+use symbolon_core::attest::{Digest, Domain, hash};
+
+/// Challenges: four elements, 124 bits.
+pub type Challenge = BinomialExtensionField<KoalaBear, 4>;
+
+/// SHA-256 of field elements and of the transcript.
+#[derive(Clone, Copy, Debug)]
+pub struct Sha;
+
+impl CryptographicHasher<u8, [u8; 32]> for Sha {
+    fn hash_iter<I: IntoIterator<Item = u8>>(&self, input: I) -> [u8; 32] {
+        hash_chunks(input.into_iter().map(|byte| [byte]))
+    }
+}
+
+impl CryptographicHasher<KoalaBear, [u8; 32]> for Sha {
+    fn hash_iter<I: IntoIterator<Item = KoalaBear>>(&self, input: I) -> [u8; 32] {
+        hash_chunks(input.into_iter().map(|element| element.to_unique_u32().to_le_bytes()))
+    }
+}
+
+fn hash_chunks<const N: usize>(input: impl Iterator<Item = [u8; N]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut buffer = [0; 256];
+    let mut used = 0;
+    for chunk in input {
+        buffer[used..used + N].copy_from_slice(&chunk);
+        used += N;
+        if used == buffer.len() {
+            hash.update(buffer);
+            used = 0;
+        }
+    }
+    hash.update(&buffer[..used]);
+    hash.finalize().into()
+}
+
+/// SHA-256's compression function from its own initial state: one block, without padding, as the trees' nodes
+/// are all of one length.
+impl PseudoCompressionFunction<[u8; 32], 2> for Sha {
+    fn compress(&self, input: [[u8; 32]; 2]) -> [u8; 32] {
+        const INITIAL: [u32; 8] = [
+            0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
+            0x5be0cd19,
+        ];
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&input[0]);
+        block[32..].copy_from_slice(&input[1]);
+        let mut state = INITIAL;
+        compress256(&mut state, &[block]);
+        let mut out = [0; 32];
+        for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+            *out = word.to_be_bytes();
+        }
+        out
+    }
+}
+
+/// Log of the size of the domain that polynomials are committed on, over their degree.
+pub const LOG_BLOWUP: usize = 6;
+/// Positions at which commitments are opened. A column hides as long as its 64 random values are no fewer
+/// than 2 (15 + 4 * 2): what the queries and the two challenge points show of it.
+pub const QUERIES: usize = 15;
+/// Bits of work before the positions are drawn.
+pub const GRINDING: usize = 16;
+/// Log of how many values a round of folding makes one of.
+pub const LOG_ARITY: usize = 3;
+/// Log of the number of coefficients at which folding ends: one round of it leaves this many.
+pub const LOG_FINAL: usize = 4;
+/// Random polynomials committed beside each matrix: as many as a challenge has elements.
+pub const MASKS: usize = EXTENSION;
+/// Random elements hashed with each row of a matrix: 124 bits.
+pub const SALT: usize = 4;
+/// Elements of a challenge: 124 bits.
+pub const EXTENSION: usize = 4;
+/// Log of the degree of what is committed: the table's rows, and as many random ones.
+pub const LOG_DEGREE: usize = ROWS.ilog2() as usize + 1;
+/// Parts that the quotient of constraints is committed in: DEGREE, doubled to hide it.
+pub const CHUNKS: usize = 2 * DEGREE;
+
+const FIELD_BITS: usize = 124;
+const COLLISION_BITS: usize = 128;
+
+pub(super) type ValMmcs = MerkleTreeHidingMmcs<KoalaBear, u8, Sha, Sha, ChaCha20Rng, 2, 32, SALT>;
+pub(super) type ChallengeMmcs = ExtensionMmcs<KoalaBear, Challenge, ValMmcs>;
+pub(super) type Challenger = SerializingChallenger32<KoalaBear, HashChallenger<u8, Sha, 32>>;
+pub(super) type Pcs =
+    HidingFriPcs<KoalaBear, Radix2DFTSmallBatch<KoalaBear>, ValMmcs, ChallengeMmcs, ChaCha20Rng>;
+pub(super) type Config = StarkConfig<Pcs, Challenge, Challenger>;
+
+/// The configuration of one proof, or of any number of verifications. What hides the table is drawn from
+/// `rngs`: a prover seeds them afresh for every proof, a verifier draws nothing from them.
+pub(super) fn config(rngs: [ChaCha20Rng; 3]) -> Config {
+    let [salts, folded_salts, masks] = rngs;
+    let fri = fri(ChallengeMmcs::new(ValMmcs::new(Sha, Sha, 0, folded_salts)));
+    let mmcs = ValMmcs::new(Sha, Sha, 0, salts);
+    let pcs = Pcs::new(Radix2DFTSmallBatch::default(), mmcs, fri, MASKS, masks);
+    let transcript = HashChallenger::new(circuit_id().to_vec(), Sha);
+    Config::new(pcs, SerializingChallenger32::new(transcript))
+}
+
+const fn fri<M>(mmcs: M) -> FriParameters<M> {
+    FriParameters {
+        log_blowup: LOG_BLOWUP,
+        log_final_poly_len: LOG_FINAL,
+        max_log_arity: LOG_ARITY,
+        num_queries: QUERIES,
+        batch_proof_of_work_bits: 0,
+        commit_proof_of_work_bits: 0,
+        query_proof_of_work_bits: GRINDING,
+        mmcs,
+    }
+}
+
+/// What a proof is bound to besides its statement: every transcript begins with it. The library's transcript
+/// has the shape of the table but not the constraints, so that proofs of two circuits of one shape would be told
+/// apart only by whether they verify.
+///
+/// The constraints go in by their value at a point that a hash gives (two systems of constraints that differ
+/// agree there by chance in 2^-110), the permutation by an image. The rest are numbers.
+#[must_use]
+pub fn circuit_id() -> &'static Digest {
+    static ID: LazyLock<Digest> = LazyLock::new(|| {
+        const CIRCUIT: Domain = Domain::new("symbolon/identity-circuit/v1");
+        let numbers = [
+            ROWS,
+            COLUMNS,
+            PUBLIC,
+            CONSTRAINTS,
+            DEGREE,
+            DEPTH,
+            WIDTH,
+            LEAF_TAG as usize,
+            NULLIFIER_TAG as usize,
+            LOG_BLOWUP,
+            QUERIES,
+            GRINDING,
+            LOG_ARITY,
+            LOG_FINAL,
+            MASKS,
+            SALT,
+            EXTENSION,
+        ];
+        let numbers: Vec<u8> = numbers.iter().flat_map(|&n| (n as u64).to_le_bytes()).collect();
+        let bytes = |elements: &[KoalaBear]| -> Vec<u8> {
+            elements.iter().flat_map(|e| e.as_canonical_u32().to_le_bytes()).collect()
+        };
+        let image = PERMUTATION.permute([KoalaBear::ZERO; WIDTH]);
+        let constraints = constraints_somewhere();
+        hash(
+            CIRCUIT,
+            &[
+                b"p3-uni-stark 0.8.0, hiding FRI, KoalaBear, x^4 - 3, SHA-256",
+                &numbers,
+                &bytes(&image),
+                &bytes(constraints.as_basis_coefficients_slice()),
+            ],
+        )
+    });
+    &ID
+}
+
+/// All constraints, folded into one value, at a point that nobody chose.
+fn constraints_somewhere() -> Challenge {
+    let mut count = 0_u32;
+    let mut element = || {
+        count += 1;
+        let digest: [u8; 32] = Sha.hash_iter(count.to_le_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        KoalaBear::from_int(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    };
+    let public = [(); PUBLIC].map(|()| element());
+    let mut challenge = || Challenge::from_basis_coefficients_fn(|_| element());
+    let row = [(); COLUMNS].map(|()| challenge());
+    let next = [(); COLUMNS].map(|()| challenge());
+    let rows = |top, bottom| {
+        VerticalPair::new(RowMajorMatrixView::new_row(top), RowMajorMatrixView::new_row(bottom))
+    };
+    let mut folder = VerifierConstraintFolder::<Config> {
+        main: rows(&row, &next),
+        preprocessed: VerticalPair::new(
+            RowMajorMatrixView::new(&[], 0),
+            RowMajorMatrixView::new(&[], 0),
+        ),
+        preprocessed_window: RowWindow::from_two_rows(&[], &[]),
+        periodic_values: &[],
+        public_values: &public,
+        is_first_row: challenge(),
+        is_last_row: challenge(),
+        is_transition: challenge(),
+        alpha: challenge(),
+        accumulator: Challenge::ZERO,
+    };
+    Circuit.eval(&mut folder);
+    folder.accumulator
+}
+
+/// Bits of security against a prover who knows no secret, as p3-security computes them. The weakest step of
+/// the protocol counts, of which none exceeds the 124 bits of the challenges or the 128 of SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// By ethSTARK's conjecture ([2021/582](https://eprint.iacr.org/2021/582)): a query halves what remains
+    /// LOG_BLOWUP times, up to the capacity of the code. Refuted for extreme parameters in 2025; no attack
+    /// is known at these.
+    pub ethstark: usize,
+    /// By the conjecture for random words ([2025/2010](https://eprint.iacr.org/2025/2010)), which those
+    /// refutations left standing.
+    pub random_words: usize,
+    /// Proven, with codes decoded as far as Johnson's bound
+    /// ([2024/1553](https://eprint.iacr.org/2024/1553), [2026/2056](https://eprint.iacr.org/2026/2056)).
+    pub johnson: usize,
+    /// Proven, with codes decoded uniquely.
+    pub unique: usize,
+}
+
+/// The figures of these parameters and this circuit.
+#[must_use]
+pub fn security() -> Security {
+    let fri = fri(());
+    let layout =
+        AirLayout { main_width: COLUMNS, num_public_values: PUBLIC, ..AirLayout::default() };
+    // Two-adic: the field has roots of unity of order 2^24.
+    let domain = TwoAdicMultiplicativeCoset::new(KoalaBear::ONE, LOG_DEGREE - 1);
+    let Some(domain) = domain else {
+        return Security { ethstark: 0, random_words: 0, johnson: 0, unique: 0 };
+    };
+    let params = StarkSecurityParams::from_air::<KoalaBear, Challenge, _>(
+        fri.security_regime(),
+        &Circuit,
+        layout,
+        domain,
+        FIELD_BITS,
+        COLLISION_BITS,
+        2,
+        OpeningShape::hiding(MASKS),
+        GrindingSites { ..fri.grinding_sites() },
+    );
+    let proven = ProvenSecurity::compute_from_proof(LOG_DEGREE, &params);
+    Security {
+        ethstark: LegacySecurity::compute_from_params(&params, LOG_DEGREE).security_bits,
+        random_words: ConjecturedSecurity::compute_from_params(&params, LOG_DEGREE).security_bits,
+        johnson: proven.list_decoding_bits,
+        unique: proven.unique_decoding_bits,
+    }
+}
