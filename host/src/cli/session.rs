@@ -100,7 +100,11 @@ const EPOCHS: Epochs = Epochs { policy: 1, identity: 1 };
 
 impl Admit for Everybody {
     fn admit(&self, _: &Digest, _: Presented<'_>) -> std::result::Result<Admitted, Refused> {
-        Ok(Admitted { identity_epoch: EPOCHS.identity, lifetime: Duration::from_secs(3600) })
+        Ok(Admitted {
+            identity_epoch: EPOCHS.identity,
+            lifetime: Duration::from_secs(3600),
+            evidence: [0; 32],
+        })
     }
 }
 

@@ -32,6 +32,7 @@
 use super::epochs::RootError;
 use super::hash::Node;
 use super::nullifiers::Presentation;
+use super::params::circuit_id;
 use super::registry::Registry;
 use super::statement::{Context, Statement, proof_digest};
 use super::verifier::Verifier;
@@ -208,7 +209,7 @@ impl Gate {
     #[must_use]
     pub fn recall(&self, device: &Digest, claim: &Claim, proof: &Digest) -> Passage {
         let Ok(statement) = self.statement(device, claim) else { return Passage::Refused };
-        let fingerprint = statement.fingerprint(Verifier::circuit(), proof);
+        let fingerprint = statement.fingerprint(circuit_id(), proof);
         let (now, epoch) = (self.ticks.now(), self.registry.current_epoch());
         match self.verdicts.desk().get(&fingerprint, now, epoch) {
             Ok(Verdict::Accepted) => Passage::Holds(*proof),
@@ -230,7 +231,7 @@ impl Gate {
     fn verified(&self, device: &Digest, claim: &Claim, proof: &[u8]) -> Result<Digest> {
         let statement = self.statement(device, claim)?;
         let digest = proof_digest(proof);
-        let fingerprint = statement.fingerprint(Verifier::circuit(), &digest);
+        let fingerprint = statement.fingerprint(circuit_id(), &digest);
         let epoch = self.registry.current_epoch();
         let desk = self.verdicts.desk();
         // Taken before the work begins: what is revoked meanwhile stays so.
@@ -268,7 +269,7 @@ impl Gate {
     /// Forgets the verdict on a proof, at once: it must be presented again.
     pub fn forget(&self, device: &Digest, claim: &Claim, proof: &Digest) {
         if let Ok(statement) = self.statement(device, claim) {
-            let fingerprint = statement.fingerprint(Verifier::circuit(), proof);
+            let fingerprint = statement.fingerprint(circuit_id(), proof);
             self.verdicts.desk().remove(&fingerprint);
         }
     }

@@ -1,10 +1,9 @@
 //! What is proven: public inputs, and the digests that a proof is known by.
 
 use super::hash::Node;
-use symbolon_core::attest::{Digest, Domain, hash};
+use symbolon_core::attest::{Digest, Domain, bulk, hash};
 
 const CONTEXT: Domain = Domain::new("symbolon/identity-context/v1");
-const PROOF: Domain = Domain::new("symbolon/identity-proof/v1");
 const FINGERPRINT: Domain = Domain::new("symbolon/identity-fingerprint/v1");
 
 /// What a proof is for: one device, at one deployment, in one epoch of the tree. A proof holds in its context
@@ -39,10 +38,11 @@ pub struct Statement {
     pub nullifier: Node,
 }
 
-/// Digest of a proof's bytes. 175 us for 39 KB, so a verifier computes it once, and who comes back sends it.
+/// Digest of a proof's bytes, as [leaves](symbolon_core::attest::Leaf::proof) name it: SHA-256, 21 us for 39 KB where
+/// SHA3-256 takes 175. Who comes back sends it in place of the proof.
 #[must_use]
 pub fn proof_digest(proof: &[u8]) -> Digest {
-    hash(PROOF, &[proof])
+    bulk(Domain::PROOF, &[proof])
 }
 
 impl Statement {

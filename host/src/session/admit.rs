@@ -24,6 +24,8 @@ pub struct Admitted {
     pub identity_epoch: u32,
     /// The longest that the session may last; the server's own limit holds too.
     pub lifetime: Duration,
+    /// By what name receipts know what was presented: the digest of the proof.
+    pub evidence: Digest,
 }
 
 /// Why a session is not granted.

@@ -8,9 +8,9 @@
 //! | [`Begin`] | 6,372 and what is presented, at most 64 KiB | 3, version; ciphertext (1,088), {[`Login`]: client version (4), device's public key (1,952), signature (3,309), what is presented: 0 for a fingerprint or 1 for a proof (1), its bytes}, tag (16) |
 //! | [`ask`] | 18 | 4, version; {}, tag (16) |
 //! | [`prove`] | 18 and a proof, at most 64 KiB | 5, version; {proof}, tag (16) |
-//! | [`Welcome`] | 174 | 6, version; {session (8), milliseconds left (4), policy epoch (4), identity epoch (4), largest message (4), records under one key (4), ticket (128)}, tag (16) |
-//! | [`Resume`] | 206 | 7, version; client nonce (32), client version (4), policy epoch (4), identity epoch (4), ticket (128), binder (32) |
-//! | [`Resumed`] | 166 | 8, version; server nonce (16), {milliseconds left (4), ticket (128)}, tag (16) |
+//! | [`Welcome`] | 206 | 6, version; {session (8), milliseconds left (4), policy epoch (4), identity epoch (4), largest message (4), records under one key (4), ticket (160)}, tag (16) |
+//! | [`Resume`] | 238 | 7, version; client nonce (32), client version (4), policy epoch (4), identity epoch (4), ticket (160), binder (32) |
+//! | [`Resumed`] | 198 | 8, version; server nonce (16), {milliseconds left (4), ticket (160)}, tag (16) |
 //! | [`refused`] | 3 | 9, version; [`Refusal`]'s code (1) |
 
 use super::seal::TAG;
@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn sizes_are_those_of_the_table() {
         assert_eq!((HELLO_SIZE, OFFER_SIZE, BEGIN_SIZE, ASK_SIZE), (34, 1226, 6372, 18));
-        assert_eq!((WELCOME_SIZE, RESUME_SIZE, RESUMED_SIZE, REFUSED_SIZE), (174, 206, 166, 3));
+        assert_eq!((WELCOME_SIZE, RESUME_SIZE, RESUMED_SIZE, REFUSED_SIZE), (206, 238, 198, 3));
         assert_eq!((Certificate::MIN_SIZE, Certificate::MAX_SIZE), (21_190, 21_382));
     }
 

@@ -12,7 +12,7 @@
 //!      {version, device key, signature, identity}          [signature verifies; Admit]
 //!                                             <-   18 B    ask: {}          only where the fingerprint
 //!    prove: {proof}                     18 B + proof ->                      is not known
-//!                                             <-  174 B    welcome: {session, limits, ticket}
+//!                                             <-  206 B    welcome: {session, limits, ticket}
 //!    records {probe}, {answer}                 n + 18 B    both ways
 //! ```
 //!
@@ -50,15 +50,15 @@
 //! # A resume
 //!
 //! ```text
-//!    resume: nonce, version, epochs,              206 B ->
+//!    resume: nonce, version, epochs,              238 B ->
 //!      ticket, binder                                      [ticket opens, binder fits, session holds; one
 //!                                                            compare-exchange: used, and not revoked]
-//!                                             <-  166 B    resumed: nonce, {time left, next ticket}
+//!                                             <-  198 B    resumed: nonce, {time left, next ticket}
 //! ```
 //!
 //! A ticket is the session's state sealed under a key that only the server has, and that is replaced every ten
 //! minutes; the one before opens for ten more. It carries the session's place in a table, its end, the epochs, the
-//! client's version, the device and a secret. The binder is a MAC, under a key of that secret, over the message and
+//! client's version, the device, what admitted it and a secret. The binder is a MAC, under a key of that secret, over the message and
 //! the device. So a resume verifies that the session still holds, and nothing of identity, which
 //! was judged when it was made: not expired, not revoked, same device, same client version, same policy epoch, same
 //! identity epoch. A resume prolongs nothing.

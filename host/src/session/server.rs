@@ -100,6 +100,8 @@ pub struct Session {
     pub id: SessionId,
     /// [Whose](device::digest) it is.
     pub device: Digest,
+    /// What admitted it: see [`Admitted::evidence`].
+    pub evidence: Digest,
     /// The client's version.
     pub version: u32,
     /// The epochs it is bound to.
@@ -409,6 +411,7 @@ fn session(contents: &Contents) -> Session {
     Session {
         id: contents.place.session(),
         device: contents.device,
+        evidence: contents.evidence,
         version: contents.version,
         epochs: Epochs { policy: contents.policy_epoch, identity: contents.identity_epoch },
         ends: contents.ends,
@@ -582,6 +585,7 @@ impl Asked<'_> {
             identity_epoch: epochs.identity,
             version: self.version,
             device: self.device,
+            evidence: admitted.evidence,
             ..Contents::default()
         };
         self.handshake.keys(Side::Server, channel, &mut contents.secret);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 4 | number of the ticket key |
 //! | 12 | nonce, random |
-//! | 96 | sealed: slot (4), word (8), end of the session (8), policy epoch (4), identity epoch (4), client version (4), secret (32), device (32) |
+//! | 128 | sealed: slot (4), word (8), end of the session (8), policy epoch (4), identity epoch (4), client version (4), secret (32), device (32), evidence (32) |
 //! | 16 | tag, over deployment and version too |
 //!
 //! Nothing in clear names session or device, so who reads along cannot tell whose ticket it is, or that two are
@@ -31,7 +31,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// Bytes of a ticket.
 pub const TICKET_SIZE: usize = HEAD + TEXT + TAG;
 const HEAD: usize = 4 + 12;
-const TEXT: usize = 4 + 8 + 8 + 3 * 4 + 2 * 32;
+const TEXT: usize = 4 + 8 + 8 + 3 * 4 + 3 * 32;
 /// Version of the encoding.
 const VERSION: u8 = 1;
 
@@ -47,11 +47,12 @@ pub(super) struct Contents {
     pub version: u32,
     pub secret: Zeroizing<[u8; 32]>,
     pub device: Digest,
+    pub evidence: Digest,
 }
 
 impl Contents {
     fn encode(&self, out: &mut [u8; TEXT]) {
-        let fields: [&[u8]; 8] = [
+        let fields: [&[u8]; 9] = [
             &self.place.slot.to_le_bytes(),
             &self.place.word.to_le_bytes(),
             &self.ends.to_le_bytes(),
@@ -60,6 +61,7 @@ impl Contents {
             &self.version.to_le_bytes(),
             &*self.secret,
             &self.device,
+            &self.evidence,
         ];
         write(&fields, out);
     }
@@ -80,6 +82,7 @@ impl Contents {
         self.version = u32::from_le_bytes(*take(rest)?);
         self.secret.copy_from_slice(take::<32>(rest)?);
         self.device.copy_from_slice(take::<32>(rest)?);
+        self.evidence.copy_from_slice(take::<32>(rest)?);
         Some(())
     }
 }
@@ -280,6 +283,7 @@ mod tests {
             version: 7,
             secret: Zeroizing::new([8; 32]),
             device: [9; 32],
+            evidence: [10; 32],
         }
     }
 
@@ -295,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_and_nothing_else_does() {
-        assert_eq!((TEXT, TICKET_SIZE), (96, 128));
+        assert_eq!((TEXT, TICKET_SIZE), (128, 160));
         let keys = keys(1);
         let ticket = seal(&keys);
         assert_ne!(ticket, seal(&keys), "two of the same differ");
