@@ -19,6 +19,7 @@
 //! | [`attest`] | leaves, Merkle trees, signatures, receipts |
 //! | [`kem`] | key encapsulation: ML-KEM-768 |
 //! | [`pool`] | keys made ahead |
+//! | `cache` | verdicts that were reached before |
 //! | [`wire`] | canonical, versioned bytes |
 //! | [`place`] | large values in place |
 #![no_std]
@@ -26,6 +27,8 @@
 
 pub mod attest;
 pub mod bfv;
+#[cfg(any(target_has_atomic = "32", feature = "critical-section"))]
+pub mod cache;
 pub mod cap;
 pub mod ct;
 pub mod error;
@@ -36,6 +39,8 @@ pub mod ntt;
 pub mod place;
 pub mod poly;
 pub mod pool;
+#[cfg(any(target_has_atomic = "32", feature = "critical-section"))]
+mod primitive;
 pub mod rns;
 pub mod sample;
 pub mod wire;

@@ -16,11 +16,11 @@
 #![allow(unsafe_code)]
 
 use super::faults::Faults;
-use super::primitive::atomic::{AtomicU32, Ordering};
-use super::primitive::{Count, UnsafeCell};
 use super::stack::Link;
 use crate::place::wipe_unset;
 use crate::pool::Material;
+use crate::primitive::atomic::{AtomicU32, Ordering};
+use crate::primitive::{Count, UnsafeCell};
 use core::mem::MaybeUninit;
 
 /// Nothing in it: on the stack of empty cells, or never used.
@@ -208,7 +208,7 @@ impl Bump for AtomicU32 {
 }
 
 #[cfg(target_has_atomic = "64")]
-impl Bump for super::primitive::atomic::AtomicU64 {
+impl Bump for crate::primitive::atomic::AtomicU64 {
     fn bump(&self, by: u32) {
         self.store(self.load(Ordering::Relaxed).wrapping_add(by.into()), Ordering::Relaxed);
     }

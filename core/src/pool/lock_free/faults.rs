@@ -1,7 +1,7 @@
 //! What a model breaks on purpose, to see that it would notice.
 #![cfg_attr(loom, allow(missing_docs))]
 
-use super::primitive::atomic::Ordering;
+use crate::primitive::atomic::Ordering;
 
 /// Mistakes to make. Outside of models there is none to choose, and this is nothing.
 #[derive(Clone, Copy, Debug, Default)]

@@ -101,7 +101,7 @@ impl<T: Material, P: PoolRef<T>> Lease<T, P> {
     /// The age of the key at `now`.
     pub fn age(&self, now: u32) -> u32 {
         self.pool.pool().cell(self.id.cell).map_or(0, |cell| {
-            Policy::age(now, cell.born.load(super::primitive::atomic::Ordering::Relaxed))
+            Policy::age(now, cell.born.load(crate::primitive::atomic::Ordering::Relaxed))
         })
     }
 }

@@ -9,7 +9,6 @@ pub mod faults;
 mod lease;
 mod policy;
 mod pool;
-mod primitive;
 mod stack;
 
 pub use cell::Cell;

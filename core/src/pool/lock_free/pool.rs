@@ -7,12 +7,12 @@ use super::cell::{
 use super::faults::Faults;
 use super::lease::{KeyId, Lease, PoolRef, TooManyShares, Vacancy};
 use super::policy::{Kept, Policy};
-use super::primitive::Count;
-use super::primitive::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use super::stack::{Head, Link, Native, Popped, Stack};
 #[cfg(not(loom))]
 use crate::error::Error;
 use crate::pool::Material;
+use crate::primitive::Count;
+use crate::primitive::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;

@@ -19,10 +19,10 @@
 //! multiple of 4,194,304 times, can corrupt the stack: give such tasks pools of their own.
 
 use super::faults::Faults;
-use super::primitive::Backoff;
+use crate::primitive::Backoff;
 #[cfg(target_has_atomic = "64")]
-use super::primitive::atomic::AtomicU64;
-use super::primitive::atomic::{AtomicU32, Ordering};
+use crate::primitive::atomic::AtomicU64;
+use crate::primitive::atomic::{AtomicU32, Ordering};
 
 /// What a head is made of: a word that can be exchanged, an index in its low bits, above it how many sweepers
 /// there are, and a tag.

@@ -18,6 +18,41 @@ pub type Count = atomic::AtomicU64;
 #[cfg(not(target_has_atomic = "64"))]
 pub type Count = atomic::AtomicU32;
 
+/// The widest word that the processor exchanges at once, and what is in it.
+#[cfg(target_has_atomic = "64")]
+pub type Word = atomic::AtomicU64;
+#[cfg(not(target_has_atomic = "64"))]
+pub type Word = atomic::AtomicU32;
+#[cfg(target_has_atomic = "64")]
+pub type Bits = u64;
+#[cfg(not(target_has_atomic = "64"))]
+pub type Bits = u32;
+
+/// A function that is constant, but in models: loom's atomics are made at run time.
+macro_rules! const_fn {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident() -> $made:ty $body:block) => {
+        #[cfg(not(loom))]
+        $(#[$attribute])*
+        $visibility const fn $name() -> $made $body
+        #[cfg(loom)]
+        $(#[$attribute])*
+        $visibility fn $name() -> $made $body
+    };
+}
+pub(crate) use const_fn;
+
+/// An array of so many of an expression that is not `Copy`.
+macro_rules! filled {
+    ($value:expr) => {{
+        #[cfg(not(loom))]
+        let filled = [const { $value }; _];
+        #[cfg(loom)]
+        let filled = core::array::from_fn(|_| $value);
+        filled
+    }};
+}
+pub(crate) use filled;
+
 #[cfg(loom)]
 pub use loom::{cell::UnsafeCell, hint::spin_loop};
 

@@ -1,0 +1,206 @@
+//! Which of a set's entries may hold a digest, and which is given up for a new one.
+
+use super::entry::Entry;
+use crate::primitive::atomic::AtomicU32;
+use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::primitive::{Bits, Word, const_fn, filled};
+
+/// Entries of a set.
+pub const WAYS: usize = 16;
+
+const BYTES: usize = size_of::<Bits>();
+const WORDS: usize = WAYS / BYTES;
+/// One in every byte.
+const ONES: Bits = Bits::MAX / 255;
+const TOPS: Bits = ONES << 7;
+
+/// One byte of hash for each entry of a set, 0 for one that was never used: a megabyte for a million entries, most of
+/// which stays in the second-level cache.
+#[repr(C, align(16))]
+pub struct Tags([Word; WORDS]);
+
+impl Tags {
+    const_fn! {
+        /// Of a set that was never used.
+        #[must_use]
+        pub fn new() -> Self {
+            Self(filled!(Word::new(0)))
+        }
+    }
+
+    /// A bit for each entry with this tag; now and then one for another.
+    #[inline]
+    pub(super) fn matching(&self, tag: u8) -> u32 {
+        let mut found = 0;
+        for (at, word) in self.0.iter().enumerate() {
+            // A byte that is zero (Warren, Hacker's Delight, 6-1).
+            let differ = word.load(Relaxed) ^ ONES * Bits::from(tag);
+            let zero = differ.wrapping_sub(ONES) & !differ & TOPS;
+            // Gathers the top bit of each byte.
+            let gathered = (zero >> 7).wrapping_mul(GATHER) >> (Bits::BITS as usize - BYTES);
+            found |= (gathered as u32) << (at * BYTES);
+        }
+        found
+    }
+
+    /// The first entry that was never used.
+    pub(super) fn unused(&self) -> Option<usize> {
+        let found = self.matching(0);
+        (found != 0).then_some(found.trailing_zeros() as usize)
+    }
+
+    /// By an entry's claimant only: nobody else changes its byte.
+    pub(super) fn set(&self, way: usize, tag: u8) {
+        if let Some(word) = self.0.get(way / BYTES) {
+            let shift = way % BYTES * 8;
+            let old = (word.load(Relaxed) >> shift) as u8;
+            word.fetch_xor(Bits::from(old ^ tag) << shift, Relaxed);
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.iter().for_each(|word| word.store(0, Relaxed));
+    }
+}
+
+/// Moves the lowest bit of byte i to bit i of the top byte (for 32-bit words, of the top four bits).
+const GATHER: Bits = {
+    let (mut gather, mut byte) = (0, 0);
+    while byte < BYTES {
+        gather |= 1 << (Bits::BITS as usize - BYTES - 7 * byte);
+        byte += 1;
+    }
+    gather
+};
+
+/// What inserting and removing need of a set: hits leave it alone.
+#[repr(C, align(8))]
+pub struct Set {
+    /// Every removal raises it, and every insertion reads it by an exchange: so each of two has seen the other's, or
+    /// will be seen.
+    removals: AtomicU32,
+    /// The two entries on probation, the older one first, and the clock's hand, four bits each.
+    order: AtomicU32,
+}
+
+/// The two on probation at first, and the hand before the others.
+const FIRST: u32 = 0x110;
+
+/// An entry to be given up.
+pub(super) struct Victim {
+    pub way: usize,
+    /// It was on probation and was not asked for again.
+    pub refused: bool,
+}
+
+impl Set {
+    const_fn! {
+        /// Of a set that was never used.
+        #[must_use]
+        pub fn new() -> Self {
+            Self { removals: AtomicU32::new(0), order: AtomicU32::new(FIRST) }
+        }
+    }
+
+    /// How many removals there were.
+    pub(super) fn removals(&self) -> u32 {
+        self.removals.load(Acquire)
+    }
+
+    /// The same for a claimant: every claim before this is seen by removals after it.
+    pub(super) fn removals_since_claim(&self) -> u32 {
+        self.removals.fetch_add(0, AcqRel)
+    }
+
+    pub(super) fn count_removal(&self) {
+        self.removals.fetch_add(1, AcqRel);
+    }
+
+    /// Chooses. What is `proven` goes among the others at once; what is not goes on probation, and the oldest there
+    /// is given up, or joins the others if it was used.
+    pub(super) fn victim(
+        &self,
+        entries: &[Entry; WAYS],
+        proven: bool,
+        now: u32,
+        epoch: u32,
+    ) -> Victim {
+        let order = self.order.load(Relaxed);
+        let (older, newer, mut hand) = (order & 15, order >> 4 & 15, order >> 8 & 15);
+        let at = |way: u32| entries.get(way as usize);
+        let keep = |older: u32, newer: u32, hand: u32| {
+            // Two writers at once: one order is lost, and the next victim is another.
+            self.order.store(older | newer << 4 | hand << 8, Relaxed);
+        };
+        let others = |hand: u32| {
+            let on = (1..).map(|step| (hand + step) % WAYS as u32);
+            on.take(3).find(|way| *way != older && *way != newer).unwrap_or(hand)
+        };
+        let is_alive = |way: u32| at(way).is_some_and(|entry| entry.is_alive(now, epoch));
+        let is_used = |way: u32| at(way).is_some_and(|entry| entry.is_used(now, epoch));
+        let joins = !proven && (is_used(older) || is_alive(older) && !is_alive(others(hand)));
+        if !proven && !joins {
+            keep(newer, older, hand);
+            return Victim { way: older as usize, refused: true };
+        }
+        let oldest = at(older).filter(|_| joins);
+        if let Some(oldest) = oldest {
+            oldest.settle();
+        }
+        // CLOCK with counts: each turn cools an entry, and none is hotter than three turns. Others may heat it again.
+        for _ in 0..4 * WAYS {
+            hand = others(hand);
+            match at(hand) {
+                Some(entry) if entry.is_used(now, epoch) => entry.cool(),
+                _ => break,
+            }
+        }
+        if proven {
+            keep(older, newer, hand)
+        } else {
+            keep(newer, hand, hand)
+        };
+        Victim { way: hand as usize, refused: false }
+    }
+
+    pub(super) fn clear(&self) {
+        self.removals.store(0, Relaxed);
+        self.order.store(FIRST, Relaxed);
+    }
+}
+
+#[cfg(not(loom))]
+impl Default for Tags {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(not(loom))]
+impl Default for Set {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_found_where_they_were_set() {
+        let tags = Tags::new();
+        assert_eq!(tags.unused(), Some(0));
+        for way in 0..WAYS {
+            tags.set(way, way as u8 * 16 + 1);
+            for other in 0..=way {
+                assert_eq!(tags.matching(other as u8 * 16 + 1) >> other & 1, 1);
+            }
+            assert_eq!(tags.matching(0xfe), 0);
+        }
+        assert_eq!(tags.unused(), None);
+        (0..WAYS).for_each(|way| tags.set(way, 7));
+        assert_eq!(tags.matching(7), 0xffff);
+        assert_eq!(tags.matching(8), 0);
+    }
+}

@@ -1,0 +1,472 @@
+//! The cache: sets of entries, and who may change them.
+
+use super::count::{BUCKETS, Event, Shard, Stats, latencies};
+use super::entry::{Entry, Words};
+use super::faults::Faults;
+use super::hash::Key;
+use super::set::{Set, Tags, WAYS};
+use super::sketch::{self, Line};
+use super::{Digest, Outcome, Record, Ticket, Verdict};
+use crate::error::Error;
+use crate::primitive::atomic::AtomicU32;
+use crate::primitive::atomic::Ordering::Relaxed;
+use core::cell::Cell;
+use core::fmt;
+
+/// Digests whose lines are fetched together.
+const TOGETHER: usize = 32;
+
+/// What the caller lends a cache. Whatever is in it is forgotten.
+pub struct Memory<'m> {
+    /// One for each set, of which there may be as many as 2^26.
+    pub tags: &'m mut [Tags],
+    /// As many.
+    pub sets: &'m mut [Set],
+    /// As many: the capacity is [`WAYS`] times that.
+    pub entries: &'m mut [[Entry; WAYS]],
+    /// A power of two: [`sketch::LINES`](super::LINES), or fewer where memory is short.
+    pub sketch: &'m mut [Line],
+    /// One for each thread that counts; with none nothing is counted. Threads without one of their own share the last.
+    pub shards: &'m mut [Shard],
+}
+
+/// Memory in one value: for a static's initialiser, or an enclave that has no allocator.
+#[repr(C)]
+pub struct Fixed<const SETS: usize, const LINES: usize, const SHARDS: usize> {
+    tags: [Tags; SETS],
+    sets: [Set; SETS],
+    entries: [[Entry; WAYS]; SETS],
+    sketch: [Line; LINES],
+    shards: [Shard; SHARDS],
+}
+
+impl<const SETS: usize, const LINES: usize, const SHARDS: usize> Fixed<SETS, LINES, SHARDS> {
+    /// Numbers that [`Cache::new`] would refuse do not compile.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub const fn new() -> Self {
+        const {
+            assert!(0 < SETS && SETS <= MAX_SETS && LINES.is_power_of_two() && LINES <= MAX_LINES);
+        }
+        Self {
+            tags: [const { Tags::new() }; SETS],
+            sets: [const { Set::new() }; SETS],
+            entries: [const { [const { Entry::new() }; WAYS] }; SETS],
+            sketch: [const { Line::new() }; LINES],
+            shards: [const { Shard::new() }; SHARDS],
+        }
+    }
+
+    /// To be lent.
+    pub fn memory(&mut self) -> Memory<'_> {
+        Memory {
+            tags: &mut self.tags,
+            sets: &mut self.sets,
+            entries: &mut self.entries,
+            sketch: &mut self.sketch,
+            shards: &mut self.shards,
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl<const SETS: usize, const LINES: usize, const SHARDS: usize> Default
+    for Fixed<SETS, LINES, SHARDS>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const MAX_SETS: usize = 1 << 26;
+/// 20 bits of the hash choose counters within a line.
+const MAX_LINES: usize = 1 << 24;
+
+/// Verdicts by digest, in memory that the caller lends. See the [module](super) for what holds.
+///
+/// `OBSERVED` is false where nothing is to be counted, for a comparison.
+pub struct Cache<'m, const OBSERVED: bool = true> {
+    tags: &'m [Tags],
+    sets: &'m [Set],
+    entries: &'m [[Entry; WAYS]],
+    sketch: &'m [Line],
+    shards: &'m [Shard],
+    key: Key,
+    /// Insertions of one handle after which a line of the sketch is halved.
+    stride: u32,
+    /// The next line to be halved.
+    cursor: AtomicU32,
+    faults: Faults,
+}
+
+/// Where a digest may be.
+#[derive(Clone, Copy)]
+struct Place<'m> {
+    set: u32,
+    tags: &'m Tags,
+    entries: &'m [Entry; WAYS],
+    hash: u64,
+}
+
+impl Place<'_> {
+    /// Never that of an unused entry.
+    #[inline]
+    fn tag(&self) -> u8 {
+        (self.hash as u8).max(1)
+    }
+
+    /// The entries with the digest's tag.
+    #[inline]
+    fn candidates(&self) -> u32 {
+        self.tags.matching(self.tag())
+    }
+
+    #[inline]
+    fn entry(&self, way: usize) -> Option<&Entry> {
+        self.entries.get(way)
+    }
+}
+
+/// The positions of the bits, lowest first.
+#[inline]
+fn ways(mut bits: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let way = bits.trailing_zeros() as usize;
+        bits &= bits.checked_sub(1)?;
+        Some(way)
+    })
+}
+
+impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
+    /// An empty cache.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there are as many tags and entries as sets, and at least one, and lines of a sketch
+    /// are a power of two; [`Error::Range`] if there are more sets than 2^26, or more lines than 2^24.
+    pub fn new(memory: Memory<'m>, key: Key) -> Result<Self, Error> {
+        Self::with_faults(memory, key, Faults::NONE)
+    }
+
+    /// An empty cache for a model, with mistakes in it.
+    ///
+    /// # Errors
+    /// Those of [`Cache::new`].
+    #[cfg(loom)]
+    pub fn broken(memory: Memory<'m>, key: Key, faults: Faults) -> Result<Self, Error> {
+        Self::with_faults(memory, key, faults)
+    }
+
+    fn with_faults(memory: Memory<'m>, key: Key, faults: Faults) -> Result<Self, Error> {
+        let Memory { tags, sets, entries, sketch, shards } = memory;
+        let count = sets.len();
+        if count == 0
+            || tags.len() != count
+            || entries.len() != count
+            || !sketch.len().is_power_of_two()
+        {
+            return Err(Error::Length);
+        }
+        if count > MAX_SETS || sketch.len() > MAX_LINES {
+            return Err(Error::Range);
+        }
+        tags.iter().for_each(Tags::clear);
+        sets.iter().for_each(Set::clear);
+        entries.iter().flatten().for_each(Entry::clear);
+        sketch.iter().for_each(Line::clear);
+        shards.iter().for_each(Shard::clear);
+        // Whoever comes back within as many insertions as two capacities is remembered, or within as many as a quarter
+        // of the counters, beyond which they would mostly remember others.
+        let horizon = (2 * WAYS * count).min(sketch.len() * sketch::COUNTERS / 4);
+        let stride = (horizon / sketch.len()).max(1) as u32;
+        let cursor = AtomicU32::new(0);
+        Ok(Self { tags, sets, entries, sketch, shards, key, stride, cursor, faults })
+    }
+
+    /// Entries.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        WAYS * self.sets.len()
+    }
+
+    /// A thread's access, with counters of its own while there are any.
+    #[must_use]
+    pub fn handle(&self) -> Handle<'_, OBSERVED> {
+        let free = self.shards.iter().filter(|_| OBSERVED).find(|shard| shard.take());
+        let (shard, own) = match free {
+            Some(shard) => (Some(shard), true),
+            None => (self.shards.last().filter(|_| OBSERVED), false),
+        };
+        Handle { cache: self, shard, own, inserted: Cell::new(0) }
+    }
+
+    /// What was done.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.shards.iter().for_each(|shard| stats.add(shard));
+        stats
+    }
+
+    /// How many sampled look-ups took how long, by bucket: see [`bucket_start`](super::bucket_start).
+    #[must_use]
+    pub fn latencies(&self) -> [u64; BUCKETS] {
+        latencies(self.shards)
+    }
+
+    #[inline]
+    fn place(&self, digest: &Digest) -> Option<Place<'_>> {
+        let hash = self.key.hash(digest);
+        // The upper end of the hash, scaled to as many sets as there are.
+        let set = (u128::from(hash) * self.sets.len() as u128) >> 64;
+        let tags = self.tags.get(set as usize)?;
+        let entries = self.entries.get(set as usize)?;
+        Some(Place { set: set as u32, tags, entries, hash })
+    }
+
+    /// The set of a digest: for tests of how they spread.
+    #[must_use]
+    pub fn set_of(&self, digest: &Digest) -> u32 {
+        self.place(digest).map_or(0, |place| place.set)
+    }
+
+    fn set(&self, place: &Place<'_>) -> Option<&Set> {
+        self.sets.get(place.set as usize)
+    }
+
+    fn line(&self, hash: u64) -> Option<&Line> {
+        self.sketch.get((hash >> 28) as usize & (self.sketch.len() - 1))
+    }
+}
+
+impl<const OBSERVED: bool> fmt::Debug for Cache<'_, OBSERVED> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+/// One thread's access to a cache.
+pub struct Handle<'c, const OBSERVED: bool = true> {
+    cache: &'c Cache<'c, OBSERVED>,
+    shard: Option<&'c Shard>,
+    /// Whether nobody else counts there.
+    own: bool,
+    /// Since a line of the sketch was halved.
+    inserted: Cell<u32>,
+}
+
+impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
+    /// The verdict on a digest, if it is there, does not expire at or before `now` and is of this epoch; else a ticket
+    /// for inserting it once it is reached. Wait-free.
+    ///
+    /// `now` is a coarse tick of the caller's, `epoch` whatever must not outlive a change: both are compared, nothing
+    /// else. A tick that wraps brings the dead back, so the caller changes the epoch first.
+    ///
+    /// # Errors
+    /// The ticket.
+    #[inline]
+    pub fn get(&self, digest: &Digest, now: u32, epoch: u32) -> Result<Verdict, Ticket> {
+        let Some(place) = self.cache.place(digest) else { return Err(Ticket::NONE) };
+        self.look(&place, place.candidates(), digest, now, epoch)
+    }
+
+    /// The same for many at once, whose memory is waited for together: `verdicts` is filled as far as there are
+    /// digests, and the other way round.
+    pub fn get_many(
+        &self,
+        digests: &[Digest],
+        now: u32,
+        epoch: u32,
+        verdicts: &mut [Result<Verdict, Ticket>],
+    ) {
+        let chunks = digests.chunks(TOGETHER).zip(verdicts.chunks_mut(TOGETHER));
+        for (digests, verdicts) in chunks {
+            let mut places = [None; TOGETHER];
+            for (place, digest) in places.iter_mut().zip(digests) {
+                *place = self.cache.place(digest).map(|place| (place, 0));
+            }
+            for (place, candidates) in places.iter_mut().flatten() {
+                *candidates = place.candidates();
+            }
+            // Nobody waits for what comes of this: the lines are on their way.
+            for (place, candidates) in places.iter_mut().flatten() {
+                for way in ways(*candidates) {
+                    if !place.entry(way).is_some_and(Entry::is_valid) {
+                        *candidates &= !(1 << way);
+                    }
+                }
+            }
+            for ((place, digest), verdict) in places.iter().zip(digests).zip(verdicts) {
+                *verdict = match place {
+                    Some((place, candidates)) => self.look(place, *candidates, digest, now, epoch),
+                    None => Err(Ticket::NONE),
+                };
+            }
+        }
+    }
+
+    #[inline]
+    fn look(
+        &self,
+        place: &Place<'_>,
+        candidates: u32,
+        digest: &Digest,
+        now: u32,
+        epoch: u32,
+    ) -> Result<Verdict, Ticket> {
+        let words = Words::new(digest);
+        let entries = ways(candidates).filter_map(|way| place.entry(way));
+        let found = entries
+            .filter_map(|entry| Some((entry, entry.read(&words, self.cache.faults)?)))
+            .next();
+        if let Some((entry, record)) = found {
+            if record.epoch != epoch {
+                self.note(Event::Stale);
+            } else if now >= record.expiry {
+                self.note(Event::Expired);
+            } else {
+                entry.touch();
+                self.note(Event::Hit);
+                return Ok(record.verdict);
+            }
+        }
+        self.note(Event::Miss);
+        Err(self.ticket_for(place))
+    }
+
+    /// A ticket for a digest that was not looked up: to be taken before its verification begins.
+    #[must_use]
+    pub fn ticket(&self, digest: &Digest) -> Ticket {
+        self.cache.place(digest).map_or(Ticket::NONE, |place| self.ticket_for(&place))
+    }
+
+    fn ticket_for(&self, place: &Place<'_>) -> Ticket {
+        let removals = self.cache.set(place).map_or(0, Set::removals);
+        Ticket { set: place.set, removals }
+    }
+
+    /// Takes in a verdict in place of any other on this digest, unless a removal came after the ticket or another
+    /// writer is at the same entry. `now` and the record's epoch tell which entries nobody needs any more.
+    /// Lock-free, and never waits.
+    pub fn insert(&self, ticket: Ticket, digest: &Digest, record: Record, now: u32) -> Outcome {
+        let outcome = self.try_insert(ticket, digest, record, now).unwrap_or(Outcome::Dropped);
+        self.note(match outcome {
+            Outcome::Inserted => Event::Insert,
+            Outcome::Dropped => Event::Dropped,
+            Outcome::Outdated => Event::Outdated,
+        });
+        outcome
+    }
+
+    /// None if another writer is at it.
+    fn try_insert(
+        &self,
+        ticket: Ticket,
+        digest: &Digest,
+        record: Record,
+        now: u32,
+    ) -> Option<Outcome> {
+        let (cache, faults) = (self.cache, self.cache.faults);
+        let place = cache.place(digest)?;
+        let set = cache.set(&place)?;
+        if ticket.set != place.set {
+            return Some(Outcome::Outdated);
+        }
+        let words = Words::new(digest);
+        let same = |way: &usize| {
+            place.entry(*way).is_some_and(|entry| entry.read(&words, faults).is_some())
+        };
+        let way = match ways(place.candidates()).find(same) {
+            Some(way) => way,
+            None => {
+                let proven = self.count_insertion(&place);
+                match place.tags.unused() {
+                    Some(way) => way,
+                    None => {
+                        let victim = set.victim(place.entries, proven, now, record.epoch);
+                        if place.entry(victim.way)?.is_alive(now, record.epoch) {
+                            self.note(if victim.refused {
+                                Event::Refused
+                            } else {
+                                Event::Eviction
+                            });
+                        }
+                        victim.way
+                    }
+                }
+            }
+        };
+        let entry = place.entry(way)?;
+        let claim = entry.claim()?;
+        place.tags.set(way, place.tag());
+        if faults.checks_tickets() && set.removals_since_claim() != ticket.removals {
+            entry.abandon(claim);
+            return Some(Outcome::Outdated);
+        }
+        if faults.ends_doubles() {
+            self.dismiss(&place, &words, Some(way));
+        }
+        entry.publish(claim, &words, record, faults).then_some(Outcome::Inserted)
+    }
+
+    /// Whether the digest was inserted before, not long ago.
+    fn count_insertion(&self, place: &Place<'_>) -> bool {
+        let cache = self.cache;
+        let inserted = self.inserted.get() + 1;
+        if inserted >= cache.stride {
+            self.inserted.set(0);
+            let line = cache.cursor.fetch_add(1, Relaxed) as usize & (cache.sketch.len() - 1);
+            if let Some(line) = cache.sketch.get(line) {
+                line.halve();
+            }
+        } else {
+            self.inserted.set(inserted);
+        }
+        cache.line(place.hash).is_some_and(|line| line.add((place.hash >> 8) as u32) > 0)
+    }
+
+    /// Ends every verdict on this digest but one; whether there was one.
+    fn dismiss(&self, place: &Place<'_>, words: &Words, but: Option<usize>) -> bool {
+        let others = ways(place.candidates()).filter(|way| Some(*way) != but);
+        let entries = others.filter_map(|way| place.entry(way));
+        entries.fold(false, |found, entry| entry.dismiss(words) | found)
+    }
+
+    /// Revokes: from when this returns the digest is a miss, until it is inserted with a ticket that was taken after
+    /// this was called. Whether a verdict was there. Lock-free.
+    pub fn remove(&self, digest: &Digest) -> bool {
+        let Some(place) = self.cache.place(digest) else { return false };
+        if let Some(set) = self.cache.set(&place) {
+            set.count_removal();
+        }
+        self.note(Event::Removal);
+        self.dismiss(&place, &Words::new(digest), None)
+    }
+
+    /// Notes how long a look-up took: the caller has the clock, and samples.
+    pub fn time(&self, nanoseconds: u32) {
+        if let Some(shard) = self.shard {
+            shard.time(nanoseconds, self.own);
+        }
+    }
+
+    /// The cache it belongs to.
+    #[must_use]
+    pub fn cache(&self) -> &Cache<'_, OBSERVED> {
+        self.cache
+    }
+
+    #[inline]
+    fn note(&self, event: Event) {
+        if OBSERVED && let Some(shard) = self.shard {
+            shard.note(event, self.own);
+        }
+    }
+}
+
+impl<const OBSERVED: bool> Drop for Handle<'_, OBSERVED> {
+    fn drop(&mut self) {
+        if let Some(shard) = self.shard.filter(|_| self.own) {
+            shard.give_back();
+        }
+    }
+}
