@@ -23,12 +23,14 @@
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
 //! | [`shield`] | other people's panics, caught |
+//! | [`cache`] | verdicts that were reached before |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |
 #![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod batching;
+pub mod cache;
 pub mod cli;
 pub mod custodian;
 pub mod database;

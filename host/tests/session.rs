@@ -35,13 +35,11 @@ impl Admit for Door {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let identity_epoch = self.identity_epoch.load(Ordering::Relaxed);
         match presented {
-            Presented::Fingerprint(KNOWN) | Presented::Proof(PROOF) => {
-                Ok(Admitted {
-            identity_epoch,
-            lifetime: Duration::from_secs(3600),
-            evidence: [0xe1; 32],
-        })
-            }
+            Presented::Fingerprint(KNOWN) | Presented::Proof(PROOF) => Ok(Admitted {
+                identity_epoch,
+                lifetime: Duration::from_secs(3600),
+                evidence: [0xe1; 32],
+            }),
             Presented::Fingerprint(b"nobody") => Err(Refused::Refused),
             Presented::Fingerprint(_) => Err(Refused::Unknown),
             Presented::Proof(_) => Err(Refused::Refused),

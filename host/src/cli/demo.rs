@@ -1,6 +1,7 @@
 //! `symbolon demo`
 
 use super::auth::clear_decision;
+use super::devices::{self, Devices};
 use super::model::Model;
 use super::output::Output;
 use super::{KeyUse, Window, rotations_line, signing_json, signing_line, threshold};
@@ -14,7 +15,8 @@ use crate::keys::ParameterSet;
 use crate::log::{self, Reader};
 use crate::signer::Metrics;
 use serde_json::json;
-use symbolon_core::attest::Receipt;
+use std::sync::Arc;
+use symbolon_core::attest::{Digest, Receipt};
 use symbolon_core::bfv::{Q54, Q81};
 use symbolon_core::matching::Threshold;
 use symbolon_platform::clock::Stopwatch;
@@ -22,9 +24,11 @@ use zeroize::Zeroizing;
 
 /// Show everything at work; no input needed.
 ///
-/// Makes a population by a documented model, enrols it into a store in a temporary directory, runs
-/// genuine and impostor attempts under encryption, checks every decision against the clear computation,
-/// a receipt of every batch and the whole log, and prints what it took.
+/// Makes a population by a documented model and enrols it into a store in a temporary directory. A few people
+/// have devices, which prove in zero knowledge that they hold an enrolled credential, make sessions and resume
+/// them. Then runs genuine and impostor attempts under encryption, checks every decision against the clear
+/// computation, a receipt of every batch and the whole log, and prints what it took: what is verified for the
+/// first time beside what is found again.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// People to enrol.
@@ -42,6 +46,10 @@ pub struct Arguments {
     /// Parameter set.
     #[arg(long, value_enum, default_value = "q54")]
     params: ParameterSet,
+    /// Devices that prove an enrolled credential, make sessions and send the first probes of as many people; 0
+    /// leaves that out.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(0..=1024))]
+    devices: u64,
     /// Seed of the population; keys and encryption are fresh every time.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -102,15 +110,37 @@ impl Demo<'_> {
         for (plan, out) in plan.iter().zip(probes.chunks_exact_mut(dims)) {
             self.model.population.capture(plan.person, plan.capture, out)?;
         }
+        let Arguments { window, key_use, .. } = self.arguments;
+        let signing = self.model.signing()?;
+        let signs = Arc::clone(&signing);
+        let (pipeline, signer) =
+            self.model.pipeline::<L>(kernels, self.threshold, signing, window, key_use, output)?;
+        // Each of them sends the probe of its person's first attempt, which is genuine, through its session.
+        let count = self.arguments.devices.min(self.arguments.identities);
+        let mut evidence: Vec<Option<Digest>> = vec![None; plan.len()];
+        let mut identity = None;
+        if count > 0 {
+            let memory = key_use.memory();
+            let mut devices = Devices::connect(count as usize, &self.model, signs, memory, output)?;
+            let first = plan.iter().zip(probes.chunks_exact_mut(dims)).zip(&mut evidence);
+            for ((plan, probe), evidence) in first.step_by(2).take(count as usize) {
+                let (sent, digest) = devices.send(plan.person as usize, probe)?;
+                probe.copy_from_slice(&sent);
+                *evidence = Some(digest);
+            }
+            identity = Some(devices.report);
+        }
         let attempts: Vec<Attempt<'_>> = plan
             .iter()
             .zip(probes.chunks_exact(dims))
-            .map(|(plan, probe)| Attempt { probe, claim: plan.claim as usize, proof: None })
+            .zip(&evidence)
+            .map(|((plan, probe), proof)| Attempt {
+                probe,
+                claim: plan.claim as usize,
+                proof: *proof,
+            })
             .collect();
 
-        let Arguments { window, key_use, .. } = self.arguments;
-        let (pipeline, signer) =
-            self.model.pipeline::<L>(kernels, self.threshold, window, key_use, output)?;
         let bar = output.progress("authenticating", attempts.len());
         let mut watch = Stopwatch::start();
         let outcomes = pipeline.run(&gallery, &attempts, &|n| bar.inc(n as u64))?;
@@ -120,12 +150,13 @@ impl Demo<'_> {
         let signed = answered + watch.lap();
 
         let ring = Keyring::load(self.model.dir(), None)?;
-        let verified = self.verify(&outcomes, &ring, output)?;
+        let verified = self.verify(&outcomes, &evidence, &ring, output)?;
         let bar = output.progress("verifying log", outcomes.len());
         let history = log::verify(&Reader::open(self.model.dir())?, &ring, &|n| bar.inc(n))?;
         bar.finish_and_clear();
         let tally = self.tally(&plan, &attempts, &gallery, &outcomes)?;
         let report = Report {
+            identity,
             isa: kernels.isa(),
             cpu: symbolon_platform::cpu::detect().name(),
             threads: rayon::current_num_threads(),
@@ -157,11 +188,19 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Whether the last receipt of every batch verifies: decision, paths and all three signatures.
-    fn verify(&self, outcomes: &[Outcome], ring: &Keyring, output: &Output) -> Result<bool> {
+    /// Whether the last receipt of every batch verifies: decision, paths and all three signatures; and all name
+    /// the proofs that came with their probes.
+    fn verify(
+        &self,
+        outcomes: &[Outcome],
+        evidence: &[Option<Digest>],
+        ring: &Keyring,
+        output: &Output,
+    ) -> Result<bool> {
         let bar = output.progress("verifying", outcomes.len());
         let mut bytes = Vec::new();
         let mut valid = true;
+        let mut proofs = evidence.iter();
         for outcome in outcomes {
             bytes.clear();
             outcome.ticket.receipts(&mut bytes)?;
@@ -170,6 +209,7 @@ impl Demo<'_> {
             while !rest.is_empty() {
                 let Ok((receipt, size)) = Receipt::decode(rest) else { return Ok(false) };
                 rest = rest.get(size..).unwrap_or_default();
+                valid &= proofs.next() == Some(&receipt.leaf.proof);
                 valid &= receipt.leaf.accept == (outcome.decisions.accepted >> lane & 1 == 1);
                 lane += 1;
                 if rest.is_empty() {
@@ -229,6 +269,7 @@ impl Demo<'_> {
             "float_differences": tally.float_differences,
             "refused_batches": report.refused,
             "bfv_keys": report.rotations,
+            "identity": report.identity.as_ref().map(devices::Report::json),
             "isa": report.isa,
             "cpu": report.cpu,
             "threads": report.threads,
@@ -279,6 +320,10 @@ impl Demo<'_> {
         output.line(format!("batches refused by the custodian: {}", report.refused))?;
         output.line(rotations_line(self.arguments.key_use.limits(), &report.rotations))?;
         output.line("")?;
+        if let Some(identity) = &report.identity {
+            identity.print(output)?;
+            output.line("")?;
+        }
         output.line(format!("one batch on one core, median ({} kernels)", report.isa))?;
         for (name, us) in [
             ("gateway encrypts", stages.encrypt),
@@ -391,6 +436,7 @@ impl Medians {
 }
 
 struct Report {
+    identity: Option<devices::Report>,
     rotations: Rotations,
     isa: &'static str,
     cpu: &'static str,

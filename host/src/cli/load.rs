@@ -259,8 +259,14 @@ impl Load<'_> {
         let prepared = self.prepare(&gallery)?;
         let seconds = Duration::from_secs(self.arguments.seconds);
         let (window, key_use) = (&self.arguments.window, &self.arguments.key_use);
-        let (pipeline, signer) =
-            self.model.pipeline::<L>(self.kernels, self.threshold, window, key_use, output)?;
+        let (pipeline, signer) = self.model.pipeline::<L>(
+            self.kernels,
+            self.threshold,
+            self.model.signing()?,
+            window,
+            key_use,
+            output,
+        )?;
         let field = Field { load: self, pipeline: Arc::new(pipeline), gallery, prepared };
         let runs = if self.arguments.compare {
             field.compare(seconds, output)?

@@ -2,6 +2,7 @@
 
 mod auth;
 mod demo;
+mod devices;
 mod enrol;
 mod identity;
 mod keygen;
@@ -176,6 +177,12 @@ struct KeyUse {
 }
 
 impl KeyUse {
+    fn memory(&self) -> Options {
+        let on_failure =
+            if self.require_locked_memory { OnFailure::Refuse } else { OnFailure::Degrade };
+        Options { on_failure, huge: false }
+    }
+
     fn limits(&self) -> Option<Limits> {
         let batches = NonZeroU32::new(self.key_batches)?;
         Some(Limits { batches, age: Duration::from_secs(60 * u64::from(self.key_minutes)) })
@@ -188,10 +195,7 @@ impl KeyUse {
         seeds: &CustodianSeeds,
         output: &Output,
     ) -> Result<Custodian<L>> {
-        let on_failure =
-            if self.require_locked_memory { OnFailure::Refuse } else { OnFailure::Degrade };
-        let memory = Options { on_failure, huge: false };
-        let custodian = Custodian::new(kernels, seeds, self.limits(), memory)?;
+        let custodian = Custodian::new(kernels, seeds, self.limits(), self.memory())?;
         if let Some(reason) = custodian.epochs().degraded() {
             output.warn(&format!("keys are in memory that is not protected: {reason}"));
         }

@@ -67,20 +67,26 @@ impl Model {
         Ok(gallery)
     }
 
+    /// The deployment's signing keys.
+    pub fn signing(&self) -> Result<Arc<SigningKeys>> {
+        let now = clock::unix_ms();
+        SigningKeys::load(self.dir(), self.seeds.deployment, now).map(Arc::new)
+    }
+
     /// The three roles and whoever signs.
     pub fn pipeline<const L: usize>(
         &self,
         kernels: &'static Kernels,
         threshold: Threshold,
+        signing: Arc<SigningKeys>,
         window: &Window,
         key_use: &KeyUse,
         output: &Output,
     ) -> Result<(Pipeline<L>, Arc<Signer>)> {
         keys::check_public::<L>(self.dir(), kernels, &self.seeds)?;
         let deployment = self.seeds.deployment;
-        let signing = SigningKeys::load(self.dir(), deployment, clock::unix_ms())?;
         let log = Log::create_or_open(self.dir(), deployment.id, self.seeds.seal_key())?;
-        let signer = Arc::new(Signer::start(log, Arc::new(signing), window.settings())?);
+        let signer = Arc::new(Signer::start(log, signing, window.settings())?);
         let custodian = key_use.custodian::<L>(kernels, &self.seeds, output)?;
         let pipeline =
             Pipeline::new(kernels, self.layout, threshold, custodian, Arc::clone(&signer));

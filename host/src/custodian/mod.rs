@@ -6,6 +6,7 @@ mod epochs;
 pub use epochs::{Epoch, Epochs, Limits, Rotations};
 
 use crate::error::Result;
+use crate::identity::VERIFIER;
 use crate::keys::{CustodianSeeds, Deployment};
 use crate::policy;
 use crate::random::random;
@@ -135,8 +136,7 @@ impl<const L: usize> Custodian<L> {
             dims: folded.layout().dims() as u16,
             threshold: threshold.score(),
             policy: policy::digest(params::name::<L>(), folded.layout(), threshold),
-            // Identity proofs are not taken.
-            verifier: 0,
+            verifier: if leaves.iter().any(|leaf| leaf.proof.is_some()) { VERIFIER } else { 0 },
             batch,
             time_ms: clock::unix_ms(),
             // With the root, when it is known.

@@ -200,8 +200,7 @@ impl Gate {
         claim: &Claim,
     ) -> std::result::Result<Statement, RootError> {
         let root = self.registry.root_of(claim.epoch, clock::unix_ms())?;
-        let context =
-            Context { deployment: self.deployment, device: *device, epoch: claim.epoch };
+        let context = Context { deployment: self.deployment, device: *device, epoch: claim.epoch };
         Ok(Statement { root, context: context.node(), nullifier: claim.nullifier })
     }
 

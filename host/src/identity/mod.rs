@@ -35,6 +35,6 @@ pub mod verifier;
 pub use codec::MAX_PROOF_SIZE;
 pub use credential::Credential;
 pub use gate::Gate;
-pub use params::{Security, circuit_id, security};
+pub use params::{Security, VERIFIER, circuit_id, security};
 pub use prover::{Place, Prover};
 pub use verifier::Verifier;

@@ -138,6 +138,10 @@ const fn fri<M>(mmcs: M) -> FriParameters<M> {
     }
 }
 
+/// Version of what checks identity proofs, as statements of batches name it: circuit, parameters, and what a
+/// [gate](super::gate) asks beside.
+pub const VERIFIER: u32 = 1;
+
 /// What a proof is bound to besides its statement: every transcript begins with it. The library's transcript
 /// has the shape of the table but not the constraints, so that proofs of two circuits of one shape would be told
 /// apart only by whether they verify.

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Levels that are proven: the most that a tree can have.
-pub const LEVELS: u8 = 62;
+pub const LEVELS: u8 = super::circuit::DEPTH as u8;
 
 /// The node above two others: their hash, but `ZERO` above nothing.
 #[must_use]
