@@ -30,6 +30,8 @@ use symbolon_host::session::{
 const ANY: &str = "any";
 /// Of the supply.
 const KEYS: u32 = 64;
+/// Clients that resume together.
+const CLIENTS: usize = 256;
 const EPOCHS: Epochs = Epochs { policy: 1, identity: 1 };
 const SHOWN: Presented<'static> = Presented::Fingerprint(&[7; 64]);
 
@@ -116,26 +118,50 @@ impl World {
     }
 }
 
+/// Clients that come back one after the other, as they do to a server.
 fn resume(c: &mut Criterion) {
     let world = World::new();
-    world.fill();
-    let (next, ..) = world.session(true);
-    let mut next = Some(next);
-    let (mut message, mut answer) = ([0; RESUME_SIZE], [0; RESUMED_SIZE]);
+    let mut waiting: Vec<_> = (0..CLIENTS)
+        .map(|at| {
+            if at % KEYS as usize == 0 {
+                world.fill();
+            }
+            world.session(true).0
+        })
+        .collect();
+    let mut messages = vec![[0; RESUME_SIZE]; CLIENTS];
+    let mut answers = vec![[0; RESUMED_SIZE]; CLIENTS];
     let (mut own, mut channel) = (Channel::new(), Channel::new());
-    let mut turn = |of_client: bool| {
-        let at = Instant::now();
-        let resuming = next.take().expect("a session").resume(&mut message).expect("entropy");
-        let asked = Instant::now();
-        world.server.resume(&message, &mut channel, &mut answer).expect("holds");
+    // So many of them ask, the server answers all, and all take their answers: who takes how long.
+    let mut turn = |count: usize| {
+        let rest = waiting.split_off(count);
+        let start = Instant::now();
+        let asked: Vec<_> = std::mem::replace(&mut waiting, rest)
+            .into_iter()
+            .zip(&mut messages)
+            .map(|(next, message)| next.resume(message).expect("entropy"))
+            .collect();
+        let between = Instant::now();
+        for (message, answer) in messages.iter().zip(&mut answers).take(count) {
+            world.server.resume(message, &mut channel, answer).expect("holds");
+        }
         let answered = Instant::now();
-        next = Some(resuming.finish(&answer, &mut own).expect("an answer"));
-        if of_client { (asked - at) + answered.elapsed() } else { answered - asked }
+        let next = asked.into_iter().zip(&answers);
+        waiting.extend(next.map(|(a, answer)| a.finish(answer, &mut own).expect("an answer")));
+        (answered - between, (between - start) + answered.elapsed())
     };
-    // A reading of the clock is in each, 20 to 60 ns, and left there.
     for (name, of_client) in [("session/resume", false), ("session/resume-client", true)] {
         c.benchmark_group(name).bench_function(ANY, |b| {
-            b.iter_custom(|rounds| (0..rounds).map(|_| turn(of_client)).sum());
+            b.iter_custom(|rounds| {
+                let (mut left, mut spent) = (rounds, Duration::ZERO);
+                while left > 0 {
+                    let count = left.min(CLIENTS as u64);
+                    let (server, client) = turn(count as usize);
+                    spent += if of_client { client } else { server };
+                    left -= count;
+                }
+                spent
+            });
         });
     }
     let counts = world.server.counts();

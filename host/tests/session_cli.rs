@@ -29,7 +29,7 @@ fn sessions_are_tried() {
     let line = &run(dir, &[&tried[..], &["--json"]].concat()).ok_json()[0];
     assert_eq!(line["device"], made[0]["device"]);
     let messages = line["messages"].as_array().unwrap();
-    let whats: Vec<_> = messages.iter().map(|m| m["what"].as_str().unwrap()).collect();
+    let whats: Vec<_> = messages.iter().map(|m| m["message"].as_str().unwrap()).collect();
     assert_eq!(whats, ["hello", "offer", "begin", "welcome", "probe", "answer"]);
     let bytes: Vec<_> = messages.iter().map(|m| m["bytes"].as_u64().unwrap()).collect();
     // A key of a refill of four: two nodes of path.

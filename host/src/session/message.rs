@@ -1,17 +1,20 @@
 //! The handshake's messages as bytes: fixed fields back to back, integers little-endian, what is long and of
 //! open length last. Each begins with its type and the version, 1; what is sealed stands in {}.
 //!
-//! | message | bytes | fields |
-//! |---|---|---|
-//! | [`Hello`] | 34 | 1, version; client nonce (32) |
-//! | [`Offer`] | 1,226 and a certificate of 21,190 to 21,382 | 2, version; server nonce (32), policy epoch (4), identity epoch (4), encapsulation key (1,184), certificate |
-//! | [`Begin`] | 6,372 and what is presented, at most 64 KiB | 3, version; ciphertext (1,088), {[`Login`]: client version (4), device's public key (1,952), signature (3,309), what is presented: 0 for a fingerprint or 1 for a proof (1), its bytes}, tag (16) |
-//! | [`ask`] | 18 | 4, version; {}, tag (16) |
-//! | [`prove`] | 18 and a proof, at most 64 KiB | 5, version; {proof}, tag (16) |
-//! | [`Welcome`] | 206 | 6, version; {session (8), milliseconds left (4), policy epoch (4), identity epoch (4), largest message (4), records under one key (4), ticket (160)}, tag (16) |
-//! | [`Resume`] | 238 | 7, version; client nonce (32), client version (4), policy epoch (4), identity epoch (4), ticket (160), binder (32) |
-//! | [`Resumed`] | 198 | 8, version; server nonce (16), {milliseconds left (4), ticket (160)}, tag (16) |
-//! | [`refused`] | 3 | 9, version; [`Refusal`]'s code (1) |
+//! | message | bytes |
+//! |---|---|
+//! | [`Hello`] | 34: 1, version; client nonce (32) |
+//! | [`Offer`] | 1,226, and a certificate of 21,190 to 21,382: 2, version; server nonce (32), epochs (4, 4), key (1,184) |
+//! | [`Begin`] | 6,372, and what is presented, at most 64 KiB: 3, version; ciphertext (1,088), {[`Login`]}, tag |
+//! | [`Login`] | client version (4), device's key (1,952), signature (3,309), 0 or 1 for fingerprint or proof, its bytes |
+//! | [`ask`] | 18: 4, version; {}, tag |
+//! | [`prove`] | 18, and a proof, at most 64 KiB: 5, version; {proof}, tag |
+//! | [`Welcome`] | 206: 6, version; {session (8), milliseconds left (4), epochs (4, 4), limits (4, 4), ticket (160)}, tag |
+//! | [`Resume`] | 238: 7, version; client nonce (32), client version (4), epochs (4, 4), ticket (160), binder (32) |
+//! | [`Resumed`] | 198: 8, version; server nonce (16), {milliseconds left (4), ticket (160)}, tag |
+//! | [`refused`] | 3: 9, version; [`Refusal`]'s code |
+//!
+//! Epochs are the policy's, then the identities'; a tag has 16 bytes.
 
 use super::seal::TAG;
 use super::ticket::TICKET_SIZE;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 4 | number of the ticket key |
 //! | 12 | nonce, random |
-//! | 128 | sealed: slot (4), word (8), end of the session (8), policy epoch (4), identity epoch (4), client version (4), secret (32), device (32), evidence (32) |
+//! | 128 | sealed: slot (4), word (8), end (8), epochs (4, 4), client version (4), secret, device, evidence (32 each) |
 //! | 16 | tag, over deployment and version too |
 //!
 //! Nothing in clear names session or device, so who reads along cannot tell whose ticket it is, or that two are
