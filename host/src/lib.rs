@@ -15,6 +15,7 @@
 //! | [`signer`] | signs the batches of a window at once, when the log has them |
 //! | [`log`] | every decision, in a chain of signed windows |
 //! | [`batch`] | runs batches through the three, on every core |
+//! | [`cache`] | verdicts that were reached before, watched |
 //! | [`pools`] | keys made ahead, in locked memory |
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod cache;
 pub mod cli;
 pub mod custodian;
 pub mod database;
