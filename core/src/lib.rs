@@ -19,7 +19,7 @@
 //! | [`attest`] | leaves, Merkle trees, signatures, receipts |
 //! | [`kem`] | key encapsulation: ML-KEM-768 |
 //! | [`pool`] | keys made ahead |
-//! | `cache` | verdicts that were reached before |
+//! | [`cache`] | verdicts that were reached before |
 //! | [`wire`] | canonical, versioned bytes |
 //! | [`place`] | large values in place |
 #![no_std]

@@ -17,13 +17,13 @@
 //! | [`log`] | every decision, in a chain of signed windows |
 //! | [`batch`] | runs batches through the three, on every core |
 //! | [`batching`] | from single requests to full batches: queues, strategies, workers |
+//! | [`cache`] | verdicts that were reached before, watched |
 //! | [`pools`] | keys made ahead, in locked memory |
 //! | [`session`] | handshakes, channels and resumption between devices and a deployment |
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
 //! | [`shield`] | other people's panics, caught |
-//! | [`cache`] | verdicts that were reached before |
 //! | [`cli`] | the commands |
 //! | [`error`] | one error type with stable codes |
 #![forbid(unsafe_code)]

@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: house rules that no compiler knows. One module a rule or a family of them.
 
 mod dependencies;
+mod locks;
 mod panics;
 mod roles;
 mod source;
@@ -59,6 +60,7 @@ pub fn run(report: &mut Report) {
         let mut found = dependencies::check(&metadata, &files);
         found.extend(dependencies::check_core_is_bare(&sources));
         found.extend(roles::check(&sources));
+        found.extend(locks::check(&sources));
         found.extend(unsafety::check(&sources, &unsafety::crate_roots(&metadata, root())));
         found.extend(text::check(&files));
         found.extend(panics::check(&sources));

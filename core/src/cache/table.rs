@@ -229,6 +229,14 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
         self.place(digest).map_or(0, |place| place.set)
     }
 
+    /// How many verdicts on a digest there are: for models.
+    #[cfg(loom)]
+    pub fn copies(&self, digest: &Digest) -> usize {
+        let words = Words::new(digest);
+        let here = |entry: &&Entry| entry.read(&words, Faults::NONE).is_some();
+        self.place(digest).map_or(0, |place| place.entries.iter().filter(here).count())
+    }
+
     fn set(&self, place: &Place<'_>) -> Option<&Set> {
         self.sets.get(place.set as usize)
     }
