@@ -318,17 +318,21 @@ pub fn load_revoked(path: &Path) -> Result<BTreeSet<KeyId>> {
 
 /// A key id, or a request's, from 32 hexadecimal digits.
 pub fn parse_id(text: &str) -> Option<[u8; 16]> {
-    let digits = text.as_bytes();
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    if pairs.len() != 16 {
+    unhex(text)
+}
+
+/// Bytes of hexadecimal digits, two for each of `N`.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    if pairs.len() != N {
         return None;
     }
-    let mut id = [0; 16];
-    for (byte, pair) in id.iter_mut().zip(pairs) {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
         let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
         *byte = (high? << 4 | low?) as u8;
     }
-    Some(id)
+    Some(bytes)
 }
 
 /// Bytes as lower-case hexadecimal.

@@ -8,6 +8,7 @@ mod keys;
 mod log;
 mod output;
 mod pool;
+mod prove;
 mod receipts;
 mod verify;
 
@@ -35,8 +36,9 @@ use symbolon_platform::process::{self, Hardened};
 /// sealed on disk; the matcher, which multiplies by them, sees them.
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
-/// verify the whole history; pool to size pools of keys made ahead. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
-/// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
+/// verify the whole history; pool to size pools of keys made ahead; prove to prove an enrolled identity
+/// without naming it. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable input. Errors
+/// are one line with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.
@@ -65,6 +67,7 @@ enum Command {
     Keys(keys::Arguments),
     Log(log::Arguments),
     Pool(pool::Arguments),
+    Prove(prove::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
             Command::Keys(a) => keys::run(a, &mut output),
             Command::Log(a) => log::run(a, &mut output),
             Command::Pool(a) => pool::run(a, &mut output),
+            Command::Prove(a) => prove::run(a, &mut output),
         })
         .and_then(|()| output.finish());
     match result {
