@@ -321,10 +321,9 @@ pub fn parse_id(text: &str) -> Option<[u8; 16]> {
     unhex(text)
 }
 
-/// Bytes from twice as many hexadecimal digits.
+/// Bytes of hexadecimal digits, two for each of `N`.
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
     if pairs.len() != N {
         return None;
     }

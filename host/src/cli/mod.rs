@@ -13,6 +13,7 @@ mod log;
 mod model;
 mod output;
 mod pool;
+mod prove;
 mod receipts;
 mod session;
 mod verify;
@@ -41,9 +42,10 @@ use symbolon_platform::process::{self, Hardened};
 /// sealed on disk; the matcher, which multiplies by them, sees them.
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
-/// verify the whole history; pool to size pools of keys made ahead; identity to enrol credentials that are
-/// proven in zero knowledge; session to try how devices connect. Exit codes: 0 done or valid, 1 something does
-/// not verify, 2 unusable input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
+/// verify the whole history; pool to size pools of keys made ahead; identity to enrol credentials, prove to
+/// prove one without naming it; session to try how devices connect; load to see what the pipeline stands.
+/// Exit codes: 0 done or valid, 1 something does not verify, 2 unusable input. Errors are one line with a stable
+/// code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.
@@ -75,6 +77,7 @@ enum Command {
     Identity(identity::Arguments),
     Pool(pool::Arguments),
     Session(session::Arguments),
+    Prove(prove::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
             Command::Identity(a) => identity::run(a, &mut output),
             Command::Pool(a) => pool::run(a, &mut output),
             Command::Session(a) => session::run(a, &mut output),
+            Command::Prove(a) => prove::run(a, &mut output),
         })
         .and_then(|()| output.finish());
     match result {

@@ -197,3 +197,168 @@ pub(super) fn trace(
     let statement = Statement { root: node, context: *context, nullifier };
     (RowMajorMatrix::new(values, COLUMNS), statement)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash;
+    use super::*;
+    use chacha20::ChaCha20Rng;
+    use p3_air::check_all_constraints;
+    use p3_field::PrimeCharacteristicRing;
+    use rand_core::{Rng, SeedableRng};
+    use std::thread;
+
+    fn rng() -> ChaCha20Rng {
+        ChaCha20Rng::from_seed([9; 32])
+    }
+
+    fn element(rng: &mut ChaCha20Rng) -> KoalaBear {
+        KoalaBear::from_int(rng.next_u64())
+    }
+
+    fn node(rng: &mut ChaCha20Rng) -> Node {
+        Node([(); NODE].map(|()| element(rng)))
+    }
+
+    fn holds(table: &RowMajorMatrix<KoalaBear>, public: &[KoalaBear]) -> bool {
+        check_all_constraints(&Circuit, table, public, Some(1)).is_ok()
+    }
+
+    /// A witness in a tree of some depth, and its table.
+    struct Case {
+        secret: Secret,
+        attributes: Node,
+        context: Node,
+        index: u64,
+        siblings: Vec<Node>,
+        table: RowMajorMatrix<KoalaBear>,
+        statement: Statement,
+    }
+
+    fn case(index: u64, depth: usize) -> Case {
+        let rng = &mut rng();
+        let mut seed = [0; Secret::SEED];
+        rng.fill_bytes(&mut seed);
+        let secret = Secret::of_seed(&seed);
+        let (attributes, context) = (node(rng), node(rng));
+        let siblings: Vec<_> = (0..depth).map(|_| node(rng)).collect();
+        let (table, statement) = trace(&secret, &attributes, &context, index, &siblings);
+        Case { secret, attributes, context, index, siblings, table, statement }
+    }
+
+    /// The permutation of the circuit against the library's, which is another implementation.
+    #[test]
+    fn compresses_as_the_hash_does() {
+        let rng = &mut rng();
+        for _ in 0..1000 {
+            let (left, right) = (node(rng), node(rng));
+            let input = array::from_fn(|i| [left, right][i / NODE].0[i % NODE]);
+            let mut cells = 0;
+            let output = compress(&input, |_| cells += 1);
+            assert_eq!(Node(output), hash::compress(&left, &right));
+            assert_eq!(cells, STATES);
+        }
+    }
+
+    #[test]
+    fn a_table_proves_what_the_hash_says() {
+        for (index, depth) in [(0, 0), (0, 20), (0xf_ffff, 20), (0x2_4c3a_9b71, 34), (1 << 61, 62)]
+        {
+            let case = case(index, depth);
+            let mut root = case.secret.leaf(&case.attributes);
+            for level in 0..DEPTH {
+                let sibling = case.siblings.get(level).unwrap_or(&Node::ZERO);
+                root = match (index >> level) & 1 {
+                    0 => hash::compress(&root, sibling),
+                    _ => hash::compress(sibling, &root),
+                };
+            }
+            let nullifier = case.secret.nullifier(&case.context);
+            assert_eq!(case.statement, Statement { root, context: case.context, nullifier });
+            assert_eq!(case.table.values.len(), ROWS * COLUMNS);
+            assert!(holds(&case.table, &public_values(&case.statement)));
+        }
+    }
+
+    #[test]
+    fn every_cell_counts() {
+        let case = case(0x1234_5678_9abc_def0 >> 2, DEPTH);
+        let public = public_values(&case.statement);
+        thread::scope(|scope| {
+            for part in 0..4 {
+                let mut table = case.table.clone();
+                scope.spawn(move || {
+                    for cell in (part..ROWS * COLUMNS).step_by(4) {
+                        let value = table.values[cell];
+                        // Another value, and the other side where it is one.
+                        for other in [value + KoalaBear::ONE, KoalaBear::ONE - value] {
+                            table.values[cell] = other;
+                            let (row, column) = (cell / COLUMNS, cell % COLUMNS);
+                            assert!(
+                                other == value || !holds(&table, &public),
+                                "row {row} column {column}"
+                            );
+                        }
+                        table.values[cell] = value;
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn every_public_input_counts() {
+        let case = case(77, 30);
+        let public = public_values(&case.statement);
+        for i in 0..PUBLIC {
+            let mut public = public;
+            public[i] += KoalaBear::ONE;
+            assert!(!holds(&case.table, &public), "{i}");
+        }
+    }
+
+    /// Whole rows that are right by themselves, in the wrong place.
+    #[test]
+    fn rows_have_their_places() {
+        let case = case(0x0f0f_0f0f, DEPTH);
+        let public = public_values(&case.statement);
+        for row in 0..ROWS {
+            for other in [(row + 1) % ROWS, (row + 31) % ROWS, 0, 1] {
+                if row == other {
+                    continue;
+                }
+                let mut table = case.table.clone();
+                for column in 0..COLUMNS {
+                    table.values.swap(row * COLUMNS + column, other * COLUMNS + column);
+                }
+                assert!(!holds(&table, &public), "rows {row} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_witness_is_another_statement() {
+        let Case { secret, attributes, context, index, siblings, statement, .. } = &case(5, 20);
+        let public = public_values(statement);
+        let other = Secret::of_seed(&[1; Secret::SEED]);
+        let mut sibling = siblings.clone();
+        sibling[7].0[3] += KoalaBear::ONE;
+        let wrong = [
+            trace(&other, attributes, context, *index, siblings),
+            trace(secret, &Node::ZERO, context, *index, siblings),
+            trace(secret, attributes, &Node::ZERO, *index, siblings),
+            trace(secret, attributes, context, index ^ 4, siblings),
+            trace(secret, attributes, context, *index, &sibling),
+            trace(secret, attributes, context, *index, &siblings[..19]),
+        ];
+        for (i, (table, _)) in wrong.iter().enumerate() {
+            assert!(!holds(table, &public), "{i}");
+        }
+        // The nullifier of a secret that is not the leaf's: row 0 of one table, the rest of another.
+        let (mut table, mixed) = trace(&other, attributes, context, *index, siblings);
+        let (first, _) = trace(secret, attributes, context, *index, siblings);
+        table.values[..COLUMNS].copy_from_slice(&first.values[..COLUMNS]);
+        let mixed = Statement { nullifier: statement.nullifier, ..mixed };
+        assert!(!holds(&table, &public_values(&mixed)));
+    }
+}

@@ -18,8 +18,8 @@ use p3_matrix::stack::VerticalPair;
 use p3_merkle_tree::MerkleTreeHidingMmcs;
 use p3_symmetric::{CryptographicHasher, Permutation, PseudoCompressionFunction};
 use p3_uni_stark::{
-    AirLayout, ConjecturedSecurity, GrindingSites, LegacySecurity, OpeningShape, ProvenSecurity,
-    StarkConfig, StarkSecurityParams, VerifierConstraintFolder,
+    AirLayout, ConjecturedSecurity, LegacySecurity, OpeningShape, ProvenSecurity, StarkConfig,
+    StarkSecurityParams, VerifierConstraintFolder,
 };
 use sha2::block_api::compress256;
 use sha2::{Digest as _, Sha256};
@@ -35,30 +35,48 @@ pub struct Sha;
 
 impl CryptographicHasher<u8, [u8; 32]> for Sha {
     fn hash_iter<I: IntoIterator<Item = u8>>(&self, input: I) -> [u8; 32] {
-        hash_chunks(input.into_iter().map(|byte| [byte]))
+        let mut staged = Staged::new();
+        input.into_iter().for_each(|byte| staged.put([byte]));
+        staged.finish()
     }
 }
 
 impl CryptographicHasher<KoalaBear, [u8; 32]> for Sha {
     fn hash_iter<I: IntoIterator<Item = KoalaBear>>(&self, input: I) -> [u8; 32] {
-        hash_chunks(input.into_iter().map(|element| element.to_unique_u32().to_le_bytes()))
+        let mut staged = Staged::new();
+        // Not a for loop: the library chains iterators, which go faster from within.
+        input.into_iter().for_each(|element| staged.put(element.to_unique_u32().to_le_bytes()));
+        staged.finish()
     }
 }
 
-fn hash_chunks<const N: usize>(input: impl Iterator<Item = [u8; N]>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut buffer = [0; 256];
-    let mut used = 0;
-    for chunk in input {
-        buffer[used..used + N].copy_from_slice(&chunk);
-        used += N;
-        if used == buffer.len() {
-            hash.update(buffer);
-            used = 0;
+/// Bytes on their way to be hashed: to hash them by fours would take several times as long.
+struct Staged {
+    hash: Sha256,
+    bytes: [u8; 256],
+    used: usize,
+}
+
+impl Staged {
+    fn new() -> Self {
+        Self { hash: Sha256::new(), bytes: [0; 256], used: 0 }
+    }
+
+    /// Takes bytes, 1 or 4 at a time.
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes[self.used..][..N].copy_from_slice(&bytes);
+        self.used += N;
+        if self.used == self.bytes.len() {
+            self.hash.update(self.bytes);
+            self.used = 0;
         }
     }
-    hash.update(&buffer[..used]);
-    hash.finalize().into()
+
+    fn finish(mut self) -> [u8; 32] {
+        self.hash.update(&self.bytes[..self.used]);
+        self.hash.finalize().into()
+    }
 }
 
 /// SHA-256's compression function from its own initial state: one block, without padding, as the trees' nodes
@@ -114,14 +132,14 @@ pub(super) type Pcs =
     HidingFriPcs<KoalaBear, Radix2DFTSmallBatch<KoalaBear>, ValMmcs, ChallengeMmcs, ChaCha20Rng>;
 pub(super) type Config = StarkConfig<Pcs, Challenge, Challenger>;
 
-/// The configuration of one proof, or of any number of verifications. What hides the table is drawn from
+/// The configuration of one proof, or of any number of verifications, of the circuit of this id. What hides the table is drawn from
 /// `rngs`: a prover seeds them afresh for every proof, a verifier draws nothing from them.
-pub(super) fn config(rngs: [ChaCha20Rng; 3]) -> Config {
+pub(super) fn config(circuit: &Digest, rngs: [ChaCha20Rng; 3]) -> Config {
     let [salts, folded_salts, masks] = rngs;
     let fri = fri(ChallengeMmcs::new(ValMmcs::new(Sha, Sha, 0, folded_salts)));
     let mmcs = ValMmcs::new(Sha, Sha, 0, salts);
     let pcs = Pcs::new(Radix2DFTSmallBatch::default(), mmcs, fri, MASKS, masks);
-    let transcript = HashChallenger::new(circuit_id().to_vec(), Sha);
+    let transcript = HashChallenger::new(circuit.to_vec(), Sha);
     Config::new(pcs, SerializingChallenger32::new(transcript))
 }
 
@@ -263,7 +281,7 @@ pub fn security() -> Security {
         COLLISION_BITS,
         2,
         OpeningShape::hiding(MASKS),
-        GrindingSites { ..fri.grinding_sites() },
+        fri.grinding_sites(),
     );
     let proven = ProvenSecurity::compute_from_proof(LOG_DEGREE, &params);
     Security {
@@ -271,5 +289,65 @@ pub fn security() -> Security {
         random_words: ConjecturedSecurity::compute_from_params(&params, LOG_DEGREE).security_bits,
         johnson: proven.list_decoding_bits,
         unique: proven.unique_decoding_bits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::hex;
+    use p3_uni_stark::{get_log_num_quotient_chunks, get_symbolic_constraints};
+
+    #[test]
+    fn hashes_are_sha_256() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        for length in [0, 1, 63, 64, 255, 256, 257, 1000] {
+            let known: [u8; 32] = Sha256::digest(&bytes[..length]).into();
+            assert_eq!(Sha.hash_iter(bytes[..length].iter().copied()), known, "{length}");
+        }
+        let elements: Vec<_> = (0..157).map(KoalaBear::from_int).collect();
+        let unique: Vec<u8> =
+            elements.iter().flat_map(|e| e.to_unique_u32().to_le_bytes()).collect();
+        let known: [u8; 32] = Sha256::digest(unique).into();
+        assert_eq!(Sha.hash_iter(elements.iter().copied()), known);
+        // A message of one block, with its padding.
+        let mut block = [0; 64];
+        block[..4].copy_from_slice(b"abc\x80");
+        block[63] = 24;
+        let halves = [0, 32].map(|at| block[at..][..32].try_into().unwrap());
+        assert_eq!(Sha.compress(halves), <[u8; 32]>::from(Sha256::digest(b"abc")));
+    }
+
+    #[test]
+    fn what_is_said_of_the_circuit_holds() {
+        let layout =
+            AirLayout { main_width: COLUMNS, num_public_values: PUBLIC, ..AirLayout::default() };
+        let constraints = get_symbolic_constraints(&Circuit, layout);
+        assert_eq!(constraints.len(), CONSTRAINTS);
+        let degrees: Vec<_> = constraints.iter().map(|c| c.degree_multiple()).collect();
+        assert_eq!(degrees.iter().max(), Some(&DEGREE));
+        let chunks = get_log_num_quotient_chunks(&Circuit, layout, ROWS, 1) + 1;
+        assert_eq!(1 << chunks, CHUNKS);
+    }
+
+    #[test]
+    fn the_circuit_is_known_by_its_id() {
+        // Another id means that no older proof verifies: a new circuit or new parameters.
+        assert_eq!(hex(circuit_id()), ID);
+    }
+
+    const ID: &str = "";
+
+    #[test]
+    fn security_is_what_the_documents_say() {
+        let known = Security { ethstark: 102, random_words: 102, johnson: 60, unique: 30 };
+        assert_eq!(security(), known);
+        // By hand: what the queries are worth, under the conjecture and up to Johnson's bound, where a query
+        // is worth half as much, less a little.
+        assert!(LOG_BLOWUP * QUERIES + GRINDING >= known.ethstark);
+        assert!(LOG_BLOWUP * QUERIES / 2 + GRINDING >= known.johnson);
+        assert!(QUERIES + GRINDING >= known.unique);
+        // Hiding: no fewer random values than twice what is shown.
+        assert!(2 * (QUERIES + 2 * EXTENSION) <= ROWS);
     }
 }

@@ -4,7 +4,7 @@ use super::circuit::{self, Circuit, DEPTH, public_values};
 use super::codec;
 use super::credential::Credential;
 use super::hash::Node;
-use super::params::config;
+use super::params::{circuit_id, config};
 use super::statement::{Context, Statement};
 use super::verifier::Verifier;
 use crate::error::{Error, Kind, Result};
@@ -77,7 +77,7 @@ impl Prover {
             return Err(bad(what));
         }
         let rng = || random().map(|seed| ChaCha20Rng::from_seed(*Zeroizing::new(seed)));
-        let config = config([rng()?, rng()?, rng()?]);
+        let config = config(circuit_id(), [rng()?, rng()?, rng()?]);
         let public = public_values(&statement);
         let proof = prove_with_preprocessed(&config, &Circuit, table, &public, None)
             .map_err(|e| Error::new(Kind::Proving, format!("cannot prove: {e}")))?;
