@@ -27,8 +27,8 @@ use symbolon_platform::locked::{OnFailure, Options};
 /// Try sessions: handshakes by ML-KEM-768 with keys made ahead, and tickets that resume them.
 ///
 /// A device makes a session once, with a key that the deployment made ahead and signed, and with a signature
-/// of its own. From then on a ticket brings it back: one message each way, no public-key arithmetic, and some
-/// two microseconds of the server's time. A ticket is good once, and not at all when its session was revoked.
+/// of its own. From then on a ticket brings it back: one message each way, no public-key arithmetic, and a few
+/// microseconds of the server's time. A ticket is good once, and not at all when its session was revoked.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
