@@ -374,6 +374,9 @@ impl Drop for Writer {
 /// Who, and a sealed record for one who comes.
 type Sealed = (String, Option<Vec<u8>>);
 
+/// The new header, and what came of each change.
+type Changed = (Header, Vec<Result<()>>);
+
 /// Checks and seals a template.
 fn sealed(
     dir: &Path,
@@ -412,7 +415,7 @@ fn transact(
     uuid: [u8; 16],
     changes: &[Sealed],
     all: bool,
-) -> std::result::Result<Result<(Header, Vec<Result<()>>)>, redb::Error> {
+) -> std::result::Result<Result<Changed>, redb::Error> {
     let transaction = database.begin_write()?;
     let mut meta = transaction.open_table(META)?;
     // Another process may have written since this one opened the store.

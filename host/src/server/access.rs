@@ -10,6 +10,7 @@ use super::meter::{Allowance, Meter};
 use super::problem::Problem;
 use crate::error::{Error, Kind, Result};
 use crate::keyring::hex;
+use crate::keys::lock;
 use crate::private_file;
 use crate::random::random;
 use arc_swap::ArcSwap;
@@ -107,6 +108,7 @@ pub fn create(
     if roles.is_empty() || rate == Some(0) {
         return Err(Error::new(Kind::Argument, "a key has roles, and a rate above 0"));
     }
+    let _lock = lock(dir)?;
     let mut keys = list(dir)?;
     let secret = Zeroizing::new(random::<32>()?);
     let id = hex(&random::<8>()?);
@@ -120,7 +122,7 @@ pub fn create(
         name: name.to_owned(),
         roles,
         rate,
-        sha256: hex(&Sha256::digest(&*secret)),
+        sha256: hex(&Sha256::digest(*secret)),
         created_ms: clock::unix_ms(),
         revoked_ms: None,
     };
@@ -133,6 +135,7 @@ pub fn create(
 ///
 /// Errors: `E-UNKNOWN-KEY`, `E-KEY-FILE`, `E-IO`.
 pub fn revoke(dir: &Path, id: &str) -> Result<bool> {
+    let _lock = lock(dir)?;
     let mut keys = list(dir)?;
     let Some(entry) = keys.iter_mut().find(|entry| entry.id == id) else {
         return Err(Error::new(Kind::UnknownKey, format!("no API key has the id {id}")));
@@ -253,7 +256,7 @@ impl Access {
         let (id, secret) = parse(value).ok_or_else(unknown)?;
         let keys = self.keys.load();
         let found = keys.get(&id);
-        let hash: [u8; 32] = Sha256::digest(&*secret).into();
+        let hash: [u8; 32] = Sha256::digest(*secret).into();
         // Compared with something in any case.
         let expected = found.map_or([0; 32], |key| key.sha256);
         let same = bool::from(hash.ct_eq(&expected));

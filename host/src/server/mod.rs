@@ -57,10 +57,11 @@ pub mod roster;
 use crate::error::{Error, Kind, Result};
 use crate::gateway::Gateway;
 use crate::log::Handle;
+use crate::random::random;
 use crate::signer::{self, Signer};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The largest body of a request for one person, in bytes.
@@ -116,22 +117,26 @@ pub struct App {
     bodies: Room,
     draining: AtomicBool,
     http: metrics::Http,
+    /// Names of requests: what tells this process from others, and how many there were.
+    name: u64,
+    named: AtomicU64,
     /// Receipts that are looked up at a time.
     lookups: tokio::sync::Semaphore,
 }
 
 impl App {
-    /// Of these parts.
-    #[must_use]
-    pub fn new(parts: Parts, limits: Limits) -> Self {
-        Self {
+    /// Of these parts. Errors: `E-ENTROPY`.
+    pub fn new(parts: Parts, limits: Limits) -> Result<Self> {
+        Ok(Self {
             parts,
             limits,
             bodies: Room { used: Arc::default(), limit: limits.body_bytes },
             draining: false.into(),
             http: metrics::Http::new(),
+            name: u64::from_le_bytes(random()?),
+            named: 0.into(),
             lookups: tokio::sync::Semaphore::new(4),
-        }
+        })
     }
 
     /// Whether it is being stopped.
@@ -200,7 +205,7 @@ pub fn run(
     ready: impl FnOnce(std::net::SocketAddr) -> Result<()>,
 ) -> Result<signer::Metrics> {
     let stop = listen::told_to_stop()?;
-    let app = Arc::new(App::new(parts, limits));
+    let app = Arc::new(App::new(parts, limits)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.threads)
         .max_blocking_threads(8)

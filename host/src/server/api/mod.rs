@@ -15,7 +15,6 @@ use super::access::Caller;
 use super::idempotency::{Begun, Said};
 use super::problem::Problem;
 use crate::error::Kind;
-use crate::keyring::hex;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -26,6 +25,7 @@ use axum::routing::{delete, get, post};
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -73,7 +73,7 @@ pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 /// Names the request, counts and logs it.
 async fn front(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = request_id(request.headers());
+    let id = request_id(&app, request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let mut response = next.run(request).await;
@@ -89,15 +89,15 @@ async fn front(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 }
 
 /// The one that came with it, if it is one to take over, or a fresh one.
-fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+fn request_id(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
     let sent = headers.get(REQUEST_ID).filter(|value| {
         let bytes = value.as_bytes();
         (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     });
     sent.cloned().or_else(|| {
-        // A request without a name is better than none.
-        let random = crate::random::random::<16>().ok()?;
-        HeaderValue::from_str(&hex(&random)).ok()
+        let [high, low] = [app.name, app.named.fetch_add(1, Ordering::Relaxed)];
+        // Digits are fit for a header.
+        HeaderValue::from_str(&format!("{high:016x}{low:016x}")).ok()
     })
 }
 
