@@ -20,6 +20,7 @@
 //! | [`cache`] | verdicts that were reached before, watched |
 //! | [`pools`] | keys made ahead, in locked memory |
 //! | [`session`] | handshakes, channels and resumption between devices and a deployment |
+//! | [`server`] | the HTTP interface that operators run |
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
@@ -52,5 +53,6 @@ pub mod private_file;
 pub mod random;
 pub mod session;
 pub mod shield;
+pub mod server;
 pub mod signer;
 pub mod store;

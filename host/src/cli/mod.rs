@@ -1,6 +1,8 @@
 //! The command line.
 
+mod apikey;
 mod auth;
+mod config;
 mod demo;
 mod devices;
 mod enrol;
@@ -16,6 +18,7 @@ mod pool;
 mod prove;
 mod receipts;
 mod session;
+mod serve;
 mod verify;
 
 use crate::custodian::{Custodian, Limits, Rotations};
@@ -43,9 +46,9 @@ use symbolon_platform::process::{self, Hardened};
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
 /// verify the whole history; pool to size pools of keys made ahead; identity to enrol credentials, prove to
-/// prove one without naming it; session to try how devices connect; load to see what the pipeline stands.
-/// Exit codes: 0 done or valid, 1 something does not verify, 2 unusable input. Errors are one line with a stable
-/// code, such as E-UNKNOWN-ID.
+/// prove one without naming it; session to try how devices connect; load to see what the pipeline stands; serve
+/// for a server, with config and apikey. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
+/// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.
@@ -78,6 +81,9 @@ enum Command {
     Pool(pool::Arguments),
     Session(session::Arguments),
     Prove(prove::Arguments),
+    Serve(serve::Arguments),
+    Config(config::Arguments),
+    Apikey(apikey::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
@@ -106,6 +112,9 @@ pub fn main() -> ExitCode {
             Command::Pool(a) => pool::run(a, &mut output),
             Command::Session(a) => session::run(a, &mut output),
             Command::Prove(a) => prove::run(a, &mut output),
+            Command::Serve(a) => serve::run(a, &mut output),
+            Command::Config(a) => config::run(a, &mut output),
+            Command::Apikey(a) => apikey::run(a, &mut output),
         })
         .and_then(|()| output.finish());
     match result {
