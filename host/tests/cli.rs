@@ -1121,6 +1121,7 @@ fn help_names_every_option() {
         ("keys", &[]),
         ("log", &[]),
         ("pool", &[]),
+        ("prove", &[]),
     ];
     let all = symbolon(["--help"]).ok();
     for (name, options) in commands {
