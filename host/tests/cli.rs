@@ -1122,6 +1122,7 @@ fn help_names_every_option() {
         ("log", &[]),
         ("identity", &[]),
         ("pool", &[]),
+        ("prove", &[]),
     ];
     let all = symbolon(["--help"]).ok();
     for (name, options) in commands {

@@ -156,7 +156,6 @@ impl<B: AirBuilder<F = KoalaBear>> Air<B> for Circuit {
 }
 
 /// The public inputs, in the circuit's order.
-#[must_use]
 pub fn public_values(statement: &Statement) -> [KoalaBear; PUBLIC] {
     let Statement { root, context, nullifier } = statement;
     let nodes = [root.0, context.0, nullifier.0];
