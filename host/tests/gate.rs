@@ -12,7 +12,7 @@ use symbolon_host::identity::gate::{
 use symbolon_host::identity::hash::Node;
 use symbolon_host::identity::registry::Registry;
 use symbolon_host::identity::statement::{Context, proof_digest};
-use symbolon_host::identity::{Credential, Gate, Place, Prover};
+use symbolon_host::identity::{Credential, Gate, Prover};
 use symbolon_host::keyring::Keyring;
 use symbolon_host::keys::{Deployment, SigningSeeds};
 use symbolon_host::pools::{CertifiedSupply, Config};
@@ -62,9 +62,9 @@ impl World {
     fn prove(&self, person: usize, device: &Digest) -> (Claim, Vec<u8>) {
         let registry = self.gate.registry();
         let path = registry.path(&name(person)).unwrap();
-        let place = Place { index: path.index, siblings: &path.siblings, root: path.root };
         let context = Context { deployment: DEPLOYMENT, device: *device, epoch: path.epoch };
-        let (statement, proof) = self.prover.prove(&self.people[person], &place, &context).unwrap();
+        let (statement, proof) =
+            self.prover.prove(&self.people[person], &path.place(), &context).unwrap();
         (Claim { epoch: path.epoch, nullifier: statement.nullifier }, proof)
     }
 

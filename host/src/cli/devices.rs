@@ -7,7 +7,7 @@ use crate::families::mlkem::DecapsulationKey;
 use crate::identity::gate::{Claim, Passage, fingerprint_message, proof_message};
 use crate::identity::registry::Registry;
 use crate::identity::statement::{Context, Statement};
-use crate::identity::{Credential, Gate, Place, Prover, Security, Verifier, gate, security};
+use crate::identity::{Credential, Gate, Prover, Security, Verifier, gate, security};
 use crate::keyring::Keyring;
 use crate::pools::{CertifiedSupply, Config, SignRefill};
 use crate::session::{
@@ -156,10 +156,9 @@ fn prove(
     for (i, credential) in credentials.into_iter().enumerate() {
         let key = DeviceKey::draw()?;
         let path = registry.path(&name(i))?;
-        let place = Place { index: path.index, siblings: &path.siblings, root: path.root };
         let context = Context { deployment, device: *key.digest(), epoch: path.epoch };
         let mut watch = Stopwatch::start();
-        let (statement, proof) = prover.prove(&credential, &place, &context)?;
+        let (statement, proof) = prover.prove(&credential, &path.place(), &context)?;
         times.push(watch.lap());
         let claim = Claim { epoch: path.epoch, nullifier: statement.nullifier };
         devices.push(Device { key, credential, claim, statement, proof });

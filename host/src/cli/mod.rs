@@ -17,8 +17,8 @@ mod output;
 mod pool;
 mod prove;
 mod receipts;
-mod session;
 mod serve;
+mod session;
 mod verify;
 
 use crate::custodian::{Custodian, Limits, Rotations};

@@ -4,12 +4,11 @@ use super::output::Output;
 use crate::error::{Error, Kind, Result};
 use crate::identity::hash::Node;
 use crate::identity::statement::{Context, Statement, proof_digest};
-use crate::identity::{Credential, MAX_PROOF_SIZE, Place, Prover, Verifier, circuit_id, security};
+use crate::identity::{Credential, MAX_PROOF_SIZE, Prover, Verifier, circuit_id, security, tree};
 use crate::keyring::{hex, unhex};
 use crate::private_file;
 use clap::Subcommand;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Read;
@@ -74,18 +73,6 @@ enum Command {
     },
 }
 
-/// A path as a registry gives it; nodes are 64 hexadecimal digits.
-#[derive(Deserialize)]
-struct PathFile {
-    epoch: u32,
-    index: u64,
-    depth: usize,
-    /// Lifted to all levels of the circuit.
-    root: String,
-    /// From the leaf upward.
-    siblings: Vec<String>,
-}
-
 #[derive(Deserialize)]
 struct StatementFile {
     root: String,
@@ -113,26 +100,22 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
             let deployment = unhex(deployment).ok_or_else(|| argument("--deployment", 32))?;
             let device = unhex(device).ok_or_else(|| argument("--device", 64))?;
             let credential = Credential::load(file)?;
-            let PathFile { epoch, index, depth, root, siblings } = parse(path)?;
-            if depth != siblings.len() {
-                let message = format!("depth {depth} with {} siblings", siblings.len());
-                return Err(malformed(path, &message));
-            }
-            let siblings = siblings.iter().map(|text| node(path, "siblings", text));
-            let siblings = siblings.collect::<Result<Vec<_>>>()?;
-            let place = Place { index, siblings: &siblings, root: node(path, "root", &root)? };
-            let context = Context { deployment, device, epoch };
+            let place = tree::Path::parse(&read(path, 1 << 16)?)
+                .map_err(|e| e.in_file(path.to_string_lossy()))?;
+            let context = Context { deployment, device, epoch: place.epoch };
             let prover = Prover::new();
             let mut watch = Stopwatch::start();
             let (statement, proof) = prover
-                .prove(&credential, &place, &context)
+                .prove(&credential, &place.place(), &context)
                 .map_err(|e| e.in_file(path.to_string_lossy()))?;
             let us = watch.lap();
             private_file::publish(out, &proof, false)?;
             report(&statement, &proof, "prove", us, output)
         }
         Command::Check { file, statement } => {
-            let StatementFile { root, context, nullifier } = parse(statement)?;
+            let text = read(statement, 1 << 16)?;
+            let StatementFile { root, context, nullifier } =
+                serde_json::from_slice(&text).map_err(|e| malformed(statement, &e.to_string()))?;
             let [root, context, nullifier] =
                 [("root", root), ("context", context), ("nullifier", nullifier)]
                     .map(|(field, text)| node(statement, field, &text));
@@ -202,11 +185,7 @@ fn read(path: &Path, size: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_slice(&read(path, 1 << 16)?).map_err(|e| malformed(path, &e.to_string()))
-}
-
 fn node(path: &Path, field: &str, text: &str) -> Result<Node> {
-    let node = unhex(text).as_ref().and_then(Node::decode);
-    node.ok_or_else(|| malformed(path, "is no node of 64 hexadecimal digits").in_field(field))
+    tree::node(text)
+        .ok_or_else(|| malformed(path, "is no node of 64 hexadecimal digits").in_field(field))
 }

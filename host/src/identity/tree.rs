@@ -16,6 +16,7 @@
 //! Below, a tree without leaves has the root `ZERO`, under which nothing can be proven.
 
 use super::hash::{Node, compress};
+use super::prover::Place;
 use crate::error::{Error, Kind, Result};
 use crate::keyring::{hex, unhex};
 use rayon::prelude::*;
@@ -62,6 +63,12 @@ struct Json {
 }
 
 impl Path {
+    /// What a prover needs of it.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place { index: self.index, siblings: &self.siblings, root: self.root }
+    }
+
     /// The siblings of all levels: above the tree's own there is nothing beside.
     #[must_use]
     pub fn lifted(&self) -> [Node; LEVELS as usize] {
