@@ -352,6 +352,14 @@ fn bad_requests_are_problems_with_codes() {
     // Refused by its length alone; the connection may be closed then.
     server.client().send("POST", a, &[], &vec![b' '; 70_000]).problem(413, "E-TOO-LARGE");
 
+    for (origin, status) in [("http://evil.example", 403), ("http://localhost.evil.example", 403)]
+        .into_iter()
+        .chain([("null", 403), ("http://localhost:8320", 200), ("http://127.0.0.1", 200)])
+    {
+        let answer = client.send("GET", "/v1/keys", &[("origin", origin)], b"");
+        assert_eq!(answer.status, status, "{origin}");
+    }
+
     let named = client.send("GET", "/livez", &[("x-request-id", "me-1")], b"");
     assert_eq!((named.status, named.header("x-request-id")), (200, Some("me-1")));
     let fresh = client.send("GET", "/readyz", &[("x-request-id", "a b")], b"");
@@ -495,6 +503,10 @@ fn too_many_are_told_when_to_come_again_and_late_ones_that_they_are() {
     late["deadline_ms"] = 20.into();
     clients[0].write("POST", "/v1/authentications", &[], late.to_string().as_bytes());
     until_accepted(&server, 1.0);
+    // The worker has it: there is room for one.
+    while server.client().metric("symbolon_queue_depth{priority=\"normal\"}") != 0.0 {
+        thread::sleep(Duration::from_millis(5));
+    }
     for client in &mut clients[1..] {
         client.write("POST", "/v1/authentications", &[], attempt(0, 0).to_string().as_bytes());
     }

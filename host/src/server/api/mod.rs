@@ -101,8 +101,23 @@ fn request_id(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
     })
 }
 
-/// Lets a caller in.
+/// Whether a page of another host sends it.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let is_own = |own: &&str| {
+        let rest = host.and_then(|(_, host)| host.strip_prefix(own));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    };
+    !["127.0.0.1", "localhost", "[::1]"].iter().any(is_own)
+}
+
+/// Lets a caller in. Where no keys are asked for, a browser on this machine could be made to speak for anybody.
 async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if !app.parts.access.is_required() && is_foreign(request.headers()) {
+        let what = "without API keys nothing is taken from other hosts' pages";
+        return Problem::new(Kind::Role, what).into_response();
+    }
     let authorization = request.headers().get(header::AUTHORIZATION);
     let admitted = app.parts.access.admit(authorization.map(HeaderValue::as_bytes));
     match admitted.and_then(|caller| caller.charge().map(|()| caller)) {
