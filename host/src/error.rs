@@ -87,6 +87,8 @@ kinds! {
     Pool, "E-POOL", 2;
     /// Too many requests wait: this one was not taken in.
     Busy, "E-BUSY", 2;
+    /// The service is being drained: nothing is taken in any more.
+    Draining, "E-DRAINING", 2;
     /// A request's deadline passed before it was decided.
     Deadline, "E-DEADLINE", 2;
     /// Something failed that cannot: a defect of Symbolon.
@@ -97,6 +99,32 @@ kinds! {
     LogBusy, "E-LOG-BUSY", 2;
     /// The receipt log has no signed receipt of this request.
     UnknownRequest, "E-UNKNOWN-REQUEST", 2;
+    /// No window signs this request's batch yet: its receipt comes within a moment.
+    NotSigned, "E-NOT-SIGNED", 2;
+    /// A setting is unknown or wrong, or two contradict each other.
+    Config, "E-CONFIG", 2;
+    /// A request is not what this address takes: its form, its method, its media type.
+    Request, "E-REQUEST", 2;
+    /// A request's media type is not one that this address takes.
+    MediaType, "E-MEDIA-TYPE", 2;
+    /// A request's method is not one that this address has.
+    Method, "E-METHOD", 2;
+    /// There is nothing at this address.
+    NoRoute, "E-NO-ROUTE", 2;
+    /// A request is larger than what is taken.
+    TooLarge, "E-TOO-LARGE", 2;
+    /// A request did not arrive in time.
+    Slow, "E-SLOW", 2;
+    /// A request has no API key, or one that is unknown or revoked.
+    ApiKey, "E-API-KEY", 2;
+    /// An API key does not have the role that this takes.
+    Role, "E-ROLE", 2;
+    /// An API key is used more often than it may be.
+    Rate, "E-RATE", 2;
+    /// An identity had too many attempts that failed.
+    Locked, "E-LOCKED", 2;
+    /// An idempotency key was used for another request, or for one that is under way.
+    Idempotency, "E-IDEMPOTENCY", 2;
     /// A receipt is malformed.
     ReceiptFormat, "E-RECEIPT-FORMAT", 2;
     /// A receipt is well-formed and does not verify.

@@ -32,6 +32,7 @@ use crate::signer::{Attested, SignatureSet, SignedWindow};
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use symbolon_core::attest::{
     Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, LeafHasher, MAX_BATCHES,
     Window, WindowPath, WindowTree, commit,
@@ -76,7 +77,7 @@ pub struct Log {
     path: PathBuf,
     deployment: [u8; 16],
     /// Absent only while the value is dropped.
-    database: Option<Database>,
+    database: Option<Arc<Database>>,
     tail: Tail,
     /// Hashes of the batches that no window signs yet, in order.
     unsigned: VecDeque<Digest>,
@@ -109,7 +110,8 @@ impl Log {
         let database =
             ROLE.shield(&path, || Ok(Database::builder().set_cache_size(CACHE).open(&path)?))?;
         let (tail, unsigned) = (Tail::default(), VecDeque::new());
-        let mut log = Self { path, deployment, database: Some(database), tail, unsigned, seal };
+        let database = Some(Arc::new(database));
+        let mut log = Self { path, deployment, database, tail, unsigned, seal };
         let (found, tail) = self::tail(&log.path, log.database()?)?;
         if found != log.deployment {
             return Err(log.damaged("it is another deployment's"));
@@ -186,8 +188,14 @@ impl Log {
         Ok(())
     }
 
+    /// Whoever reads it in this process meanwhile.
+    pub fn handle(&self) -> Handle {
+        let database = self.database.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        Handle { path: self.path.clone(), database }
+    }
+
     fn database(&self) -> Result<&Database> {
-        self.database.as_ref().ok_or_else(|| self.damaged("it was closed"))
+        self.database.as_deref().ok_or_else(|| self.damaged("it was closed"))
     }
 
     fn damaged(&self, what: &str) -> Error {
@@ -267,52 +275,129 @@ impl Reader {
     /// Errors: `E-UNKNOWN-REQUEST` if the log has no such request, or no window signs its batch yet;
     /// `E-LOG-FORMAT`, `E-IO`.
     pub fn receipt(&self, request: &[u8; 16], out: &mut Vec<u8>) -> Result<()> {
-        let unknown = |what: &str| {
-            let error = Error::new(Kind::UnknownRequest, what);
-            error.in_file(self.path.to_string_lossy())
-        };
-        let missing = |what: &str| ROLE.damaged(&self.path, what);
-        for number in (0..self.ends.batches).rev() {
-            let found = batch(&self.path, &self.database, number)?
-                .ok_or_else(|| missing("a batch is missing"))?;
-            let Some(lane) = found.leaves.iter().position(|leaf| leaf.request == *request) else {
-                continue;
-            };
-            let unsigned =
-                || unknown("the request's batch is not signed yet: the next run does it");
-            let signed = self.window_of(number)?.ok_or_else(unsigned)?;
-            let mut hashes = Vec::new();
-            for number in signed.first..signed.first + u64::from(signed.window.count) {
-                let stored = batch(&self.path, &self.database, number)?;
-                hashes.push(stored.ok_or_else(|| missing("a batch is missing"))?.batch.hash());
+        let Self { path, database, ends } = self;
+        let numbers = (0..ends.batches).rev();
+        match append_receipt(path, database, ends, request, numbers, out)? {
+            Found::Receipt => Ok(()),
+            Found::Unsigned => {
+                let message = "the request's batch is not signed yet: the next run does it";
+                Err(Error::new(Kind::UnknownRequest, message).in_file(path.to_string_lossy()))
             }
-            let mut tree = bytemuck::zeroed_box::<WindowTree>();
-            let index = (number - signed.first) as usize;
-            let mut path = WindowPath::EMPTY;
-            let made = tree.build(&hashes).and_then(|_| tree.path(index, &mut path));
-            made.map_err(|e| missing(&e.to_string()))?;
-            return found.receipts(lane..lane + 1, &signed, index as u16, path, out);
+            Found::Nothing => {
+                let error = Error::new(Kind::UnknownRequest, "no request has this id");
+                Err(error.in_file(path.to_string_lossy()))
+            }
         }
-        Err(unknown("no request has this id"))
     }
+}
 
-    /// The window that signs a batch, if one does.
-    fn window_of(&self, batch: u64) -> Result<Option<SignedWindow>> {
-        let (mut low, mut high) = (0, self.ends.windows);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let signed = window(&self.path, &self.database, middle)?
-                .ok_or_else(|| ROLE.damaged(&self.path, "a window is missing"))?;
-            if batch < signed.first {
-                high = middle;
-            } else if batch >= signed.first.saturating_add(u64::from(signed.window.count)) {
-                low = middle + 1;
-            } else {
-                return Ok(Some(signed));
+/// Reads a log that this process appends to, as long as it does.
+#[derive(Clone)]
+pub struct Handle {
+    path: PathBuf,
+    database: Weak<Database>,
+}
+
+impl Handle {
+    /// Batches that are looked through for a request whose batch is not named.
+    pub const SEARCHED: u64 = 4096;
+
+    /// Appends the receipt of a request to `out`: of the batch of this number, or looked for in the newest
+    /// [`Self::SEARCHED`].
+    ///
+    /// Errors: `E-UNKNOWN-REQUEST` if no such request is there; `E-NOT-SIGNED` if no window signs its batch yet;
+    /// `E-LOG-BUSY` if the log was closed; `E-LOG-FORMAT`, `E-IO`.
+    pub fn receipt(
+        &self,
+        request: &[u8; 16],
+        number: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let Some(database) = self.database.upgrade() else {
+            return Err(Error::new(Kind::LogBusy, "the receipt log is closed"));
+        };
+        let found = ends(&self.path, &*database).and_then(|ends| {
+            let first = number.unwrap_or(ends.batches.saturating_sub(Self::SEARCHED));
+            let end = number.map_or(ends.batches, |n| n.saturating_add(1)).min(ends.batches);
+            append_receipt(&self.path, &*database, &ends, request, (first..end).rev(), out)
+        });
+        // It may be the last to let go.
+        ROLE.shield(&self.path, || {
+            drop(database);
+            Ok(())
+        })?;
+        match found? {
+            Found::Receipt => Ok(()),
+            Found::Unsigned => {
+                Err(Error::new(Kind::NotSigned, "the request's batch is not signed yet"))
             }
+            Found::Nothing => Err(Error::new(Kind::UnknownRequest, "no request has this id here")),
         }
-        Ok(None)
     }
+}
+
+enum Found {
+    Receipt,
+    /// No window signs its batch yet.
+    Unsigned,
+    Nothing,
+}
+
+/// Appends the receipt of a request to `out`, from the first of the batches that has it.
+fn append_receipt(
+    path: &Path,
+    database: &impl ReadableDatabase,
+    ends: &Ends,
+    request: &[u8; 16],
+    numbers: impl Iterator<Item = u64>,
+    out: &mut Vec<u8>,
+) -> Result<Found> {
+    let missing = |what: &str| ROLE.damaged(path, what);
+    for number in numbers {
+        let found = batch(path, database, number)?.ok_or_else(|| missing("a batch is missing"))?;
+        let Some(lane) = found.leaves.iter().position(|leaf| leaf.request == *request) else {
+            continue;
+        };
+        let Some(signed) = window_of(path, database, ends, number)? else {
+            return Ok(Found::Unsigned);
+        };
+        let mut hashes = Vec::new();
+        for number in signed.first..signed.first + u64::from(signed.window.count) {
+            let stored = batch(path, database, number)?;
+            hashes.push(stored.ok_or_else(|| missing("a batch is missing"))?.batch.hash());
+        }
+        let mut tree = bytemuck::zeroed_box::<WindowTree>();
+        let index = (number - signed.first) as usize;
+        let mut window_path = WindowPath::EMPTY;
+        let made = tree.build(&hashes).and_then(|_| tree.path(index, &mut window_path));
+        made.map_err(|e| missing(&e.to_string()))?;
+        found.receipts(lane..lane + 1, &signed, index as u16, window_path, out)?;
+        return Ok(Found::Receipt);
+    }
+    Ok(Found::Nothing)
+}
+
+/// The window that signs a batch, if one does.
+fn window_of(
+    path: &Path,
+    database: &impl ReadableDatabase,
+    ends: &Ends,
+    batch: u64,
+) -> Result<Option<SignedWindow>> {
+    let (mut low, mut high) = (0, ends.windows);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let signed = window(path, database, middle)?
+            .ok_or_else(|| ROLE.damaged(path, "a window is missing"))?;
+        if batch < signed.first {
+            high = middle;
+        } else if batch >= signed.first.saturating_add(u64::from(signed.window.count)) {
+            low = middle + 1;
+        } else {
+            return Ok(Some(signed));
+        }
+    }
+    Ok(None)
 }
 
 /// What [`verify`] found.

@@ -402,6 +402,11 @@ impl Signer {
         }
     }
 
+    /// What failed log or signing, if something did: nothing is taken in any more.
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.lock().failed.clone()
+    }
+
     /// What was done so far.
     pub fn metrics(&self) -> Metrics {
         self.shared.lock().metrics
@@ -436,6 +441,11 @@ impl Ticket {
     /// The batch.
     pub fn attested(&self) -> &Attested {
         &self.attested
+    }
+
+    /// The batch's number in the log.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Returns when the disk has the batch's decisions: its answers may leave.

@@ -14,8 +14,9 @@
 //! The header counts the records, so that none is lost in silence. What the seals do *not* prevent:
 //! reading the ids, which are the database's keys, and putting back an older copy of the store.
 //!
-//! A store is open shared and read-only; only [`Store::enrol`] writes, in one transaction, and keeps
-//! other processes out meanwhile.
+//! A [`Store`] is open shared and read-only; only [`Store::enrol`] and [`Store::remove`] write, in one
+//! transaction, and keep other processes out meanwhile. A [`Writer`] keeps them out as long as it lives, and
+//! writes what it is given in one transaction after the other.
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ const TEMPLATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("templates
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 const HEADER: &[u8] = b"header";
 type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
+/// Bytes that redb may keep in memory for a [`Writer`], which reads everything once.
+const CACHE: usize = 16 << 20;
 /// Records read at a time.
 const BATCH: usize = 1024;
 /// What the associated data of each kind of seal start with.
@@ -160,59 +163,36 @@ impl Store {
         let mut records = Vec::new();
         for (id, template) in people {
             let id = id.as_ref();
-            check_id(id).map_err(|what| at(Error::new(Kind::Id, what), &self.dir))?;
-            if template.len() > MAX_TEMPLATE_BYTES {
-                let message = format!("the template of \"{id}\" has {} bytes", template.len());
-                return Err(at(Error::new(Kind::Argument, message), &self.dir));
-            }
-            let record = self.sealer.seal(&self.header.record_context(id), &template)?;
-            records.push((id.to_owned(), record));
+            let record = sealed(&self.dir, &self.sealer, &self.header, id, &template)?;
+            records.push((id.to_owned(), Some(record)));
         }
-        // Our own shared lock would keep the writer out.
-        self.reader = None;
-        let written = self.write(&records);
-        let reopened = ROLE.open_reader(&self.dir.join(DATABASE)).map(|r| self.reader = Some(r));
-        self.header = written?;
-        reopened?;
+        self.write(&records)?;
         Ok(records.len() as u64)
     }
 
-    /// Writes sealed records in one transaction; gives the new header.
-    fn write(&self, records: &[(String, Vec<u8>)]) -> Result<Header> {
+    /// Removes people, all of them or none. Gives their number. Returns when the disk has forgotten them, as far
+    /// as a disk does: the key that sealed them is still there.
+    ///
+    /// Errors, which leave the store as it was: `E-UNKNOWN-ID` for an id that is not enrolled or comes twice;
+    /// `E-STORE-BUSY`, `E-ENTROPY`, `E-IO` as for [`Self::enrol`].
+    pub fn remove<S: AsRef<str>>(&mut self, ids: impl IntoIterator<Item = S>) -> Result<u64> {
+        let ids: Vec<_> = ids.into_iter().map(|id| (id.as_ref().to_owned(), None)).collect();
+        self.write(&ids)?;
+        Ok(ids.len() as u64)
+    }
+
+    /// Makes all changes in one transaction, or none.
+    fn write(&mut self, changes: &[Sealed]) -> Result<()> {
+        // Our own shared lock would keep the writer out.
+        self.reader = None;
         let path = self.dir.join(DATABASE);
-        let error = |kind, message: &str| Ok(Err(at(Error::new(kind, message), &self.dir)));
-        ROLE.shield(&path, || {
+        let written = ROLE.shield(&path, || {
             let database = Database::open(&path)?;
-            let transaction = database.begin_write()?;
-            let mut meta = transaction.open_table(META)?;
-            // Another process may have enrolled since this one opened the store.
-            let stored = meta.get(HEADER)?.map(|h| h.value().to_vec());
-            let mut header = match Header::parse(stored.as_deref(), &self.sealer) {
-                Ok(header) => header,
-                Err(e) => return Ok(Err(at(e, &self.dir))),
-            };
-            if header.uuid != self.header.uuid {
-                return error(Kind::StoreFormat, "another store has taken this one's place");
-            }
-            header.records = header.records.saturating_add(records.len() as u64);
-            let sealed = match header.seal(&self.sealer) {
-                Ok(sealed) => sealed,
-                Err(e) => return Ok(Err(e)),
-            };
-            meta.insert(HEADER, sealed.as_slice())?;
-            let mut templates = transaction.open_table(TEMPLATES)?;
-            for (id, record) in records {
-                if templates.insert(id.as_bytes(), record.as_slice())?.is_some() {
-                    let message = format!(
-                        "id \"{id}\" is enrolled already, or given twice: nobody was enrolled"
-                    );
-                    return error(Kind::DuplicateId, &message);
-                }
-            }
-            drop((meta, templates));
-            transaction.commit()?;
-            Ok(Ok(header))
-        })?
+            transact(&database, &self.dir, &self.sealer, self.header.uuid, changes, true)
+        });
+        let reopened = ROLE.open_reader(&path).map(|r| self.reader = Some(r));
+        self.header = written??.0;
+        reopened
     }
 
     /// The template of `id`, if enrolled. Errors: `E-STORE-RECORD`, `E-STORE-FORMAT`, `E-IO`.
@@ -244,40 +224,16 @@ impl Store {
         self.walk(|id, record| f(id, &self.unseal(id, record)?))
     }
 
-    /// Calls `f` with each id and sealed record; reads them in batches, so that `f` runs unshielded.
-    fn walk(&self, mut f: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
-        let mut last: Option<Vec<u8>> = None;
-        let mut records = 0;
-        while records < self.header.records {
-            let start = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let batch = self.read(|table| {
-                table
-                    .range::<&[u8]>((start, Bound::Unbounded))?
-                    .take(BATCH)
-                    .map(|entry| {
-                        let (id, record) = entry?;
-                        Ok((id.value().to_vec(), record.value().to_vec()))
-                    })
-                    .collect::<std::result::Result<Vec<_>, redb::Error>>()
-            })?;
-            if batch.is_empty() {
-                break;
-            }
-            for (id, record) in batch {
-                // Ids in strict order and as many as there should be: each record once.
-                if last.as_ref().is_some_and(|last| *last >= id) {
-                    return Err(ROLE.damaged(&self.dir, "the ids are not in order"));
-                }
-                let name = std::str::from_utf8(&id);
-                f(name.map_err(|_| ROLE.damaged(&self.dir, "an id is not UTF-8"))?, &record)?;
-                records += 1;
-                last = Some(id);
-            }
-        }
-        if records != self.header.records {
-            return Err(lost_records(&self.dir, self.header.records, records));
-        }
-        Ok(())
+    /// Calls `f` with each id and sealed record.
+    fn walk(&self, f: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+        walk(&self.dir, &self.header, self.reader()?, f)
+    }
+
+    fn reader(&self) -> Result<&ReadOnlyDatabase> {
+        self.reader.as_ref().ok_or_else(|| {
+            let message = "the store could not be opened again after an enrolment";
+            at(Error::new(Kind::StoreBusy, message), &self.dir)
+        })
     }
 
     /// Reads from the table of templates, shielded.
@@ -285,19 +241,280 @@ impl Store {
         &self,
         operation: impl FnOnce(Table) -> std::result::Result<T, redb::Error>,
     ) -> Result<T> {
-        let Some(reader) = &self.reader else {
-            let message = "the store could not be opened again after an enrolment";
-            return Err(at(Error::new(Kind::StoreBusy, message), &self.dir));
-        };
+        let reader = self.reader()?;
         ROLE.shield(&self.dir, || operation(reader.begin_read()?.open_table(TEMPLATES)?))
     }
 
     fn unseal(&self, id: &str, record: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        self.sealer.open(&self.header.record_context(id), record).ok_or_else(|| {
-            let message = format!("the record of id \"{id}\" was altered or is damaged");
-            at(Error::new(Kind::StoreRecord, message), &self.dir)
+        unsealed(&self.dir, &self.sealer, &self.header, id, record)
+    }
+}
+
+/// A change of a [`Writer`]'s.
+pub enum Change<'a> {
+    /// Somebody comes.
+    Enrol {
+        /// Who.
+        id: &'a str,
+        /// With which template.
+        template: &'a [u8],
+    },
+    /// Somebody goes.
+    Remove {
+        /// Who.
+        id: &'a str,
+    },
+}
+
+/// A store that one process changes, for as long as this lives; others find it busy.
+pub struct Writer {
+    dir: PathBuf,
+    sealer: Sealer,
+    header: Header,
+    /// Absent only while the value is dropped.
+    database: Option<Database>,
+}
+
+impl Writer {
+    /// Opens the store in `dir`, which exists.
+    ///
+    /// Errors: those of [`Store::open`]; `E-STORE-BUSY` while any other process has it open.
+    pub fn open(dir: &Path) -> Result<Self> {
+        // Looks at everything that there is to look at.
+        let Store { dir, sealer, reader, .. } = Store::open(dir)?;
+        let path = dir.join(DATABASE);
+        let (database, header) = ROLE.shield(&path, || {
+            drop(reader);
+            let database = Database::builder().set_cache_size(CACHE).open(&path)?;
+            let meta = database.begin_read()?.open_table(META)?;
+            let header = meta.get(HEADER)?.map(|h| h.value().to_vec());
+            Ok((database, header))
+        })?;
+        // Another process may have written between the two.
+        let header = Header::parse(header.as_deref(), &sealer).map_err(|e| at(e, &dir))?;
+        Ok(Self { dir, sealer, header, database: Some(database) })
+    }
+
+    /// The number of dimensions of the embeddings, 1 to 512.
+    pub fn dims(&self) -> usize {
+        usize::from(self.header.dims)
+    }
+
+    /// The number of people enrolled.
+    pub fn len(&self) -> u64 {
+        self.header.records
+    }
+
+    /// Whether nobody is enrolled.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As [`Store::for_each`].
+    ///
+    /// Errors: see there.
+    pub fn for_each(&self, mut f: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+        let Self { dir, sealer, header, .. } = self;
+        walk(dir, header, self.database()?, |id, record| {
+            f(id, &unsealed(dir, sealer, header, id, record)?)
         })
     }
+
+    /// Makes changes in their order, in one transaction; one that cannot be made is left out, and the others are
+    /// made. Returns when the disk has them: for each, whether it was made.
+    ///
+    /// Errors, of one change: `E-ID`, `E-DUPLICATE-ID`, `E-UNKNOWN-ID`, `E-ARGUMENT`, `E-ENTROPY`. Of all, and
+    /// none is made: `E-STORE-FORMAT`, `E-IO`.
+    pub fn apply(&mut self, changes: &[Change<'_>]) -> Result<Vec<Result<()>>> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        let mut records = Vec::with_capacity(changes.len());
+        for change in changes {
+            let record = match *change {
+                Change::Enrol { id, template } => {
+                    sealed(&self.dir, &self.sealer, &self.header, id, template)
+                        .map(|record| (id.to_owned(), Some(record)))
+                }
+                Change::Remove { id } => Ok((id.to_owned(), None)),
+            };
+            outcomes.push(record.map(|record| records.push(record)));
+        }
+        let uuid = self.header.uuid;
+        let (header, made) = ROLE.shield(&self.dir.join(DATABASE), || match &self.database {
+            Some(database) => transact(database, &self.dir, &self.sealer, uuid, &records, false),
+            None => Ok(Err(self.closed())),
+        })??;
+        self.header = header;
+        let mut made = made.into_iter();
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+            *outcome = made.next().unwrap_or_else(|| Err(self.closed()));
+        }
+        Ok(outcomes)
+    }
+
+    fn database(&self) -> Result<&Database> {
+        self.database.as_ref().ok_or_else(|| self.closed())
+    }
+
+    fn closed(&self) -> Error {
+        at(Error::new(Kind::StoreBusy, "the store was closed"), &self.dir)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // What was changed is on the disk; there is nobody left to tell of a failure to close.
+        let _ = ROLE.shield(&self.dir, || {
+            drop(database);
+            Ok(())
+        });
+    }
+}
+
+/// Who, and a sealed record for one who comes.
+type Sealed = (String, Option<Vec<u8>>);
+
+/// The new header, and what came of each change.
+type Changed = (Header, Vec<Result<()>>);
+
+/// Checks and seals a template.
+fn sealed(
+    dir: &Path,
+    sealer: &Sealer,
+    header: &Header,
+    id: &str,
+    template: &[u8],
+) -> Result<Vec<u8>> {
+    check_id(id).map_err(|what| at(Error::new(Kind::Id, what), dir))?;
+    if template.len() > MAX_TEMPLATE_BYTES {
+        let message = format!("the template of \"{id}\" has {} bytes", template.len());
+        return Err(at(Error::new(Kind::Argument, message), dir));
+    }
+    sealer.seal(&header.record_context(id), template)
+}
+
+fn unsealed(
+    dir: &Path,
+    sealer: &Sealer,
+    header: &Header,
+    id: &str,
+    record: &[u8],
+) -> Result<Zeroizing<Vec<u8>>> {
+    sealer.open(&header.record_context(id), record).ok_or_else(|| {
+        let message = format!("the record of id \"{id}\" was altered or is damaged");
+        at(Error::new(Kind::StoreRecord, message), dir)
+    })
+}
+
+/// Makes changes in one transaction: where `all` is set all of them or, with an error, none; else those that can be
+/// made. Gives the new header and what came of each.
+fn transact(
+    database: &Database,
+    dir: &Path,
+    sealer: &Sealer,
+    uuid: [u8; 16],
+    changes: &[Sealed],
+    all: bool,
+) -> std::result::Result<Result<Changed>, redb::Error> {
+    let transaction = database.begin_write()?;
+    let mut meta = transaction.open_table(META)?;
+    // Another process may have written since this one opened the store.
+    let stored = meta.get(HEADER)?.map(|h| h.value().to_vec());
+    let mut header = match Header::parse(stored.as_deref(), sealer) {
+        Ok(header) => header,
+        Err(e) => return Ok(Err(at(e, dir))),
+    };
+    if header.uuid != uuid {
+        let message = "another store has taken this one's place";
+        return Ok(Err(at(Error::new(Kind::StoreFormat, message), dir)));
+    }
+    let mut templates = transaction.open_table(TEMPLATES)?;
+    let mut outcomes = Vec::with_capacity(changes.len());
+    for (id, record) in changes {
+        let known = templates.get(id.as_bytes())?.is_some();
+        let fault = match record {
+            Some(record) if !known => {
+                templates.insert(id.as_bytes(), record.as_slice())?;
+                header.records = header.records.saturating_add(1);
+                None
+            }
+            None if known => {
+                templates.remove(id.as_bytes())?;
+                header.records = header.records.saturating_sub(1);
+                None
+            }
+            Some(_) if all => {
+                let message = "is enrolled already, or given twice: nobody was enrolled";
+                Some((Kind::DuplicateId, message))
+            }
+            None if all => {
+                let message = "is not enrolled, or given twice: nobody was removed";
+                Some((Kind::UnknownId, message))
+            }
+            Some(_) => Some((Kind::DuplicateId, "is enrolled already")),
+            None => Some((Kind::UnknownId, "is not enrolled")),
+        };
+        outcomes.push(match fault {
+            None => Ok(()),
+            Some((kind, what)) => {
+                let error = at(Error::new(kind, format!("id \"{id}\" {what}")), dir);
+                if all {
+                    return Ok(Err(error));
+                }
+                Err(error)
+            }
+        });
+    }
+    let sealed = match header.seal(sealer) {
+        Ok(sealed) => sealed,
+        Err(e) => return Ok(Err(e)),
+    };
+    meta.insert(HEADER, sealed.as_slice())?;
+    drop((meta, templates));
+    transaction.commit()?;
+    Ok(Ok((header, outcomes)))
+}
+
+/// Calls `f` with each id and sealed record; reads them in batches, so that `f` runs unshielded.
+fn walk(
+    dir: &Path,
+    header: &Header,
+    database: &impl ReadableDatabase,
+    mut f: impl FnMut(&str, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut last: Option<Vec<u8>> = None;
+    let mut records = 0;
+    while records < header.records {
+        let start = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let batch = ROLE.shield(dir, || {
+            let table = database.begin_read()?.open_table(TEMPLATES)?;
+            table
+                .range::<&[u8]>((start, Bound::Unbounded))?
+                .take(BATCH)
+                .map(|entry| {
+                    let (id, record) = entry?;
+                    Ok((id.value().to_vec(), record.value().to_vec()))
+                })
+                .collect::<std::result::Result<Vec<_>, redb::Error>>()
+        })?;
+        if batch.is_empty() {
+            break;
+        }
+        for (id, record) in batch {
+            // Ids in strict order and as many as there should be: each record once.
+            if last.as_ref().is_some_and(|last| *last >= id) {
+                return Err(ROLE.damaged(dir, "the ids are not in order"));
+            }
+            let name = std::str::from_utf8(&id);
+            f(name.map_err(|_| ROLE.damaged(dir, "an id is not UTF-8"))?, &record)?;
+            records += 1;
+            last = Some(id);
+        }
+    }
+    if records != header.records {
+        return Err(lost_records(dir, header.records, records));
+    }
+    Ok(())
 }
 
 /// Shows the place and size, never a key.

@@ -8,7 +8,7 @@ use std::process::Command;
 use proptest::prelude::*;
 use redb::{Database, ReadableTable, TableDefinition};
 use symbolon_host::error::{Error, Kind};
-use symbolon_host::store::{MAX_TEMPLATE_BYTES, Store};
+use symbolon_host::store::{Change, MAX_TEMPLATE_BYTES, Store, Writer};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -617,4 +617,71 @@ proptest! {
         let (_temp, dir) = store();
         use_damaged(&dir, &bytes, &Content::new());
     }
+}
+
+#[test]
+fn removal_is_of_all_or_none() {
+    let (_temp, dir) = store();
+    let mut store = Store::open(&dir).unwrap();
+    for ids in [["anna", "dora"], ["anna", "anna"]] {
+        assert_eq!(store.remove(ids).unwrap_err().kind(), Kind::UnknownId);
+        assert_eq!((store.len(), content(&store).unwrap().len()), (3, 3));
+    }
+    assert_eq!(store.remove(["anna", "cleo"]).unwrap(), 2);
+    assert_eq!((store.len(), store.ids().unwrap()), (1, vec!["bea".to_owned()]));
+    assert_eq!(read(&dir).unwrap().len(), 1);
+    // Gone is not marked as gone: it can come again.
+    assert_eq!(store.enrol(people(&["anna"])).unwrap(), 1);
+    assert_eq!(read(&dir).unwrap().len(), 2);
+}
+
+#[test]
+fn a_writer_makes_the_changes_that_can_be_made_and_keeps_others_out() {
+    let (_temp, dir) = store();
+    let reader = Store::open(&dir).unwrap();
+    assert_eq!(Writer::open(&dir).err().unwrap().kind(), Kind::StoreBusy);
+    drop(reader);
+    let mut writer = Writer::open(&dir).unwrap();
+    assert_eq!(Store::open(&dir).unwrap_err().kind(), Kind::StoreBusy);
+    let template = b"a template".as_slice();
+    let large = vec![0; MAX_TEMPLATE_BYTES + 1];
+    let outcomes = writer
+        .apply(&[
+            Change::Enrol { id: "dora", template },
+            Change::Enrol { id: "anna", template },
+            Change::Enrol { id: "", template },
+            Change::Enrol { id: "emma", template: &large },
+            Change::Remove { id: "fay" },
+            Change::Remove { id: "bea" },
+            Change::Enrol { id: "bea", template },
+            Change::Enrol { id: "bea", template },
+            Change::Remove { id: "cleo" },
+        ])
+        .unwrap();
+    let kinds: Vec<_> = outcomes.iter().map(|o| o.as_ref().err().map(Error::kind)).collect();
+    let duplicate = Some(Kind::DuplicateId);
+    let expected = [
+        None,
+        duplicate,
+        Some(Kind::Id),
+        Some(Kind::Argument),
+        Some(Kind::UnknownId),
+        None,
+        None,
+        duplicate,
+        None,
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(writer.len(), 3);
+    let mut seen = Vec::new();
+    let each = writer.for_each(|id, template| {
+        seen.push((id.to_owned(), template.to_vec()));
+        Ok(())
+    });
+    each.unwrap();
+    drop(writer);
+    let stored = read(&dir).unwrap();
+    assert_eq!(stored.clone().into_iter().collect::<Vec<_>>(), seen);
+    assert_eq!(stored.keys().collect::<Vec<_>>(), ["anna", "bea", "dora"]);
+    assert_eq!((&*stored["bea"], &*stored["anna"]), (template, b"the template of anna".as_slice()));
 }

@@ -86,6 +86,13 @@ impl Counts {
         Duration::ZERO
     }
 
+    /// How many were not longer than `time`, or by at most an eighth.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> u64 {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.counts.iter().take(bucket(ns) + 1).sum()
+    }
+
     /// What was added since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
@@ -123,6 +130,10 @@ mod tests {
         for part in [0.01, 0.5, 0.9, 0.99, 0.999, 1.0] {
             let (found, exact) = (counts.percentile(part).as_secs_f64() * 1e6, 10_000.0 * part);
             assert!(found >= exact && found <= exact * 1.126, "{part}: {found}");
+        }
+        for ms in 1..=10 {
+            let (found, exact) = (counts.within(Duration::from_millis(ms)), 1000 * ms);
+            assert!(found >= exact && found as f64 <= exact as f64 * 1.126, "{ms}: {found}");
         }
         assert_eq!(counts.since(&counts).total(), 0);
         assert_eq!(counts.since(&counts).percentile(0.5), Duration::ZERO);
