@@ -550,7 +550,7 @@ pub fn revoke(dir: &Path, id: &KeyId) -> Result<bool> {
 
 /// Keeps other processes from changing the keys in `dir` as long as it lives. Only Unix has locks of
 /// directories.
-fn lock(dir: &Path) -> Result<Option<File>> {
+pub(crate) fn lock(dir: &Path) -> Result<Option<File>> {
     if cfg!(not(unix)) {
         return Ok(None);
     }

@@ -18,6 +18,7 @@
 //! | [`batch`] | runs batches through the three, on every core |
 //! | [`batching`] | from single requests to full batches: queues, strategies, workers |
 //! | [`pools`] | keys made ahead, in locked memory |
+//! | [`server`] | the HTTP interface that operators run |
 //! | [`isa`] | which kernels run |
 //! | [`families`] | signatures and key encapsulation: the implementations that the host uses |
 //! | [`private_file`], [`database`], [`random`] | files only their owner may read; redb; random bytes |
@@ -46,5 +47,6 @@ pub mod pools;
 pub mod population;
 pub mod private_file;
 pub mod random;
+pub mod server;
 pub mod signer;
 pub mod store;

@@ -95,8 +95,9 @@ struct Batches {
     queue: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Choice {
+/// When a batch that is not full leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, clap::ValueEnum)]
+pub enum Choice {
     /// When its oldest attempt has waited so long.
     Window,
     /// When it has so many attempts, or its oldest has waited so long.

@@ -1,6 +1,8 @@
 //! The command line.
 
+mod apikey;
 mod auth;
+mod config;
 mod demo;
 mod enrol;
 mod keygen;
@@ -12,6 +14,7 @@ mod model;
 mod output;
 mod pool;
 mod receipts;
+mod serve;
 mod verify;
 
 use crate::custodian::{Custodian, Limits, Rotations};
@@ -38,8 +41,9 @@ use symbolon_platform::process::{self, Hardened};
 /// sealed on disk; the matcher, which multiplies by them, sees them.
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
-/// verify the whole history; pool to size pools of keys made ahead. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
-/// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
+/// verify the whole history; pool to size pools of keys made ahead; serve for a server, with config and
+/// apikey. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable input. Errors are one line
+/// with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.
@@ -69,6 +73,9 @@ enum Command {
     Log(log::Arguments),
     Load(load::Arguments),
     Pool(pool::Arguments),
+    Serve(serve::Arguments),
+    Config(config::Arguments),
+    Apikey(apikey::Arguments),
 }
 
 /// Runs the command line; the exit code is the process's.
@@ -94,6 +101,9 @@ pub fn main() -> ExitCode {
             Command::Log(a) => log::run(a, &mut output),
             Command::Load(a) => load::run(a, &mut output),
             Command::Pool(a) => pool::run(a, &mut output),
+            Command::Serve(a) => serve::run(a, &mut output),
+            Command::Config(a) => config::run(a, &mut output),
+            Command::Apikey(a) => apikey::run(a, &mut output),
         })
         .and_then(|()| output.finish());
     match result {

@@ -88,6 +88,7 @@ impl Model {
     }
 }
 
-fn name(person: u64) -> String {
+/// A person's id.
+pub fn name(person: u64) -> String {
     format!("person-{person:07}")
 }

@@ -1,0 +1,234 @@
+//! `symbolon serve`
+
+use super::config::{Config, Flags, Read};
+use super::model::{Model, name};
+use super::output::Output;
+use super::{KeyUse, Window, signing_json, signing_line};
+use crate::batch::Pipeline;
+use crate::batching::Settings as Batching;
+use crate::error::{Error, Kind, Result};
+use crate::gateway::Gateway;
+use crate::isa;
+use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
+use crate::log::Log;
+use crate::server::access::Access;
+use crate::server::attempts::Attempts;
+use crate::server::decide;
+use crate::server::idempotency::{self, Idempotency};
+use crate::server::listen::{self, Settings};
+use crate::server::meter::Allowance;
+use crate::server::roster::{Registrar, Roster};
+use crate::server::{self, Limits, Parts};
+use crate::signer::Signer;
+use crate::store::Writer;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use symbolon_core::bfv::{Q54, Q81};
+use symbolon_core::matching::{Layout, Threshold};
+use symbolon_platform::clock;
+use zeroize::Zeroizing;
+
+/// People of the demonstration.
+const DEMO_PEOPLE: u64 = 1024;
+
+/// Serve authentication over HTTP.
+///
+/// What is at which address stands at /docs and in /openapi.json. On the loopback interface it speaks plain HTTP; elsewhere
+/// TLS 1.3, with hybrid post-quantum key agreement. Without API keys (`symbolon apikey create`) anybody is
+/// let in, on the loopback interface only. SIGTERM or SIGINT stop it in order: what was taken in is answered, the log is
+/// closed, the exit code is 0. A second signal ends it at once.
+///
+/// Settings come from --file, from variables such as SYMBOLON_SERVE_LISTEN, and from flags; `symbolon config
+/// check` prints them.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The settings' file, TOML.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Serve model people from a temporary directory, and print a command that authenticates one.
+    #[arg(long, conflicts_with = "store")]
+    demo: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
+    let mut config =
+        Read::new(arguments.file.as_deref(), std::env::vars_os(), &arguments.flags)?.config()?;
+    logging(&config);
+    let mut model = None;
+    if arguments.demo {
+        let made = Model::new(1, DEMO_PEOPLE, 128, ParameterSet::Q54)?;
+        made.enrol(output)?;
+        config.store = Some(made.dir().to_owned());
+        config.log = None;
+        model = Some(made);
+    }
+    let Some(dir) = config.store.clone() else {
+        let message = "store: the deployment's directory is needed, or --demo";
+        return Err(Error::new(Kind::Config, message));
+    };
+    let seeds = CustodianSeeds::load(&dir)?;
+    let server = Server { config: &config, dir: &dir, seeds: &seeds, model: model.as_ref() };
+    match seeds.set {
+        ParameterSet::Q54 => server.run::<Q54>(output),
+        ParameterSet::Q81 => server.run::<Q81>(output),
+    }
+}
+
+/// To standard error, for people or as JSON. No identity, embedding or key is ever logged.
+fn logging(config: &Config) {
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(config.log_level.filter())
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // There is one already where this is a test's process.
+    let _ = if config.log_json { builder.json().try_init() } else { builder.try_init() };
+}
+
+struct Server<'a> {
+    config: &'a Config,
+    dir: &'a Path,
+    seeds: &'a CustodianSeeds,
+    model: Option<&'a Model>,
+}
+
+impl Server<'_> {
+    fn run<const L: usize>(&self, output: &mut Output) -> Result<()> {
+        let (config, dir) = (self.config, self.dir);
+        let kernels = isa::kernels()?;
+        keys::check_public::<L>(dir, kernels, self.seeds)?;
+        let access = Access::load(dir)?;
+        if !access.is_required() {
+            if !config.listen.ip().is_loopback() {
+                let message = "listen: elsewhere than on the loopback interface nobody is let in without an API \
+                               key: make one with symbolon apikey create";
+                return Err(Error::new(Kind::Config, message));
+            }
+            output
+                .warn("there are no API keys: anybody on this machine may enrol and authenticate");
+        }
+
+        let store = Writer::open(dir)?;
+        let dims = store.dims();
+        let layout =
+            Layout::for_dims(dims).map_err(|e| Error::new(Kind::Dimension, e.to_string()))?;
+        let threshold = Threshold::from_cosine(layout, config.threshold)
+            .map_err(|e| Error::new(Kind::Threshold, e.to_string()))?;
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let allowance = Allowance::new(small(config.attempts), minutes(config.attempts_minutes));
+        let attempts = Arc::new(Attempts::start(dir, allowance)?);
+        let bar = output.progress("loading", usize::try_from(store.len()).unwrap_or(0));
+        let roster = Arc::new(Roster::load(&store, layout, &attempts, &mut || bar.inc(1))?);
+        bar.finish_and_clear();
+        tracing::info!(people = roster.len(), dims, "the roster is loaded");
+
+        let deployment = self.seeds.deployment;
+        let signing = SigningKeys::load(dir, deployment, clock::unix_ms())?;
+        let key_use = KeyUse {
+            key_batches: small(config.keys_batches),
+            key_minutes: small(config.keys_minutes),
+            require_locked_memory: config.keys_locked,
+        };
+        let custodian = key_use.custodian::<L>(kernels, self.seeds, output)?;
+        // The log last: what is refused before it changes nothing.
+        let log = config.log.as_deref().unwrap_or(dir);
+        let log = Log::create_or_open(log, deployment.id, self.seeds.seal_key())?;
+        let handle = log.handle();
+        let window = Window {
+            window_ms: config.window_ms,
+            window_batches: u16::try_from(config.window_batches).unwrap_or(u16::MAX),
+        };
+        let signer = Arc::new(Signer::start(log, Arc::new(signing), window.settings())?);
+        let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
+        let batching = Batching {
+            capacity: large(config.batch_queue),
+            ..Batching::new(large(config.threads_workers), config.strategy())
+        };
+        let registrar =
+            Registrar::start(store, layout, Arc::clone(&roster), Arc::clone(&attempts))?;
+        let parts = Parts {
+            dir: dir.to_owned(),
+            dims,
+            gateway: Gateway::new(kernels, layout),
+            layout,
+            roster,
+            registrar,
+            attempts,
+            decider: decide::start(pipeline, &batching)?,
+            signer,
+            log: handle,
+            access,
+            idempotency: Idempotency::new(idempotency::Limits {
+                entries: large(config.idempotency_entries),
+                bytes: large(config.idempotency_bytes),
+                time: minutes(config.idempotency_minutes),
+            })?,
+        };
+        let metrics = server::run(parts, self.limits(), &self.sockets()?, |address| {
+            self.ready(address, output)
+        })?;
+        if output.is_json() {
+            return output.line(json!({ "signing": signing_json(&metrics) }).to_string());
+        }
+        output.line(signing_line(&metrics))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            batch_bytes: large(self.config.batch_bytes),
+            body_bytes: large(self.config.body_bytes),
+            body_time: Duration::from_millis(self.config.body_ms),
+            deadline: Duration::from_millis(self.config.deadline_ms),
+        }
+    }
+
+    fn sockets(&self) -> Result<Settings> {
+        let config = self.config;
+        let tls = match (&config.tls_chain, &config.tls_key) {
+            (Some(chain), Some(key)) => Some(listen::tls(chain, key, config.tls_only_hybrid)?),
+            _ => None,
+        };
+        Ok(Settings {
+            listen: config.listen,
+            tls,
+            threads: large(config.threads_http),
+            connections: large(config.connections),
+            header_time: Duration::from_millis(config.header_ms),
+            drain_time: Duration::from_secs(config.drain_seconds),
+        })
+    }
+
+    /// Says where it listens; for the demonstration, how to authenticate.
+    fn ready(&self, address: SocketAddr, output: &mut Output) -> Result<()> {
+        let scheme = if self.config.tls_chain.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{address}");
+        tracing::info!(%address, scheme, "listening");
+        if output.is_json() {
+            output.line(json!({ "listening": base }).to_string())?;
+        } else {
+            output.line(format!("listening on {base}"))?;
+        }
+        if let Some(model) = self.model {
+            let mut embedding = Zeroizing::new(vec![0.0; model.population.dims()]);
+            model.population.capture(3, 1, &mut embedding)?;
+            let values: Vec<_> = embedding.iter().map(|value| format!("{value:.4}")).collect();
+            let body = format!("{{\"id\":\"{}\",\"embedding\":[{}]}}", name(3), values.join(","));
+            let head = "-H 'content-type: application/json'";
+            output.line(format!("curl -s {base}/v1/authentications {head} -d '{body}'"))?;
+        }
+        output.finish()
+    }
+}
+
+/// A setting that its range keeps below this.
+fn small(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn large(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,112 @@
+//! `POST /v1/enrolments`, `DELETE /v1/enrolments/{id}`
+
+use super::super::access::{Caller, Role};
+use super::super::idempotency::Said;
+use super::super::{App, SINGLE_BYTES};
+use super::items::{Embedding, dimensions, malformed};
+use super::{Problem, body, empty, once};
+use crate::error::Kind;
+use crate::gallery;
+use crate::input::check_id;
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Somebody to enrol.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolment {
+    /// 1 to 256 bytes, no control characters.
+    #[schema(example = "anna")]
+    pub id: String,
+    /// As many numbers as the deployment has dimensions.
+    #[schema(value_type = Vec<f64>)]
+    pub embedding: Embedding,
+}
+
+/// Enrol somebody.
+///
+/// The answer comes when the disk has the sealed template; attempts are decided from then on.
+#[utoipa::path(
+    post, path = "/v1/enrolments", tag = "enrolment",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Repeats get the same response")),
+    request_body = Enrolment,
+    responses(
+        (status = 201, description = "Enrolled"),
+        (status = 400, description = "E-PARSE: malformed JSON"),
+        (status = 409, description = "E-DUPLICATE-ID, E-IDEMPOTENCY"),
+        (status = 413, description = "E-TOO-LARGE"),
+        (status = 422, description = "E-DIMENSION, E-NOT-FINITE, E-ZERO-VECTOR, E-ID"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
+        (status = 503, description = "E-DRAINING"),
+    ),
+    security(("key" = []))
+)]
+pub async fn enrol(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let (head, incoming) = request.into_parts();
+    let received = async {
+        caller.require(&[Role::Enrol])?;
+        body::media_type(&head.headers, &["application/json"])?;
+        body::read(&app, &head.headers, incoming, SINGLE_BYTES).await
+    };
+    let body = match received.await {
+        Ok(body) => body.bytes,
+        Err(problem) => return problem.into_response(),
+    };
+    let work = enrol_one(&app, &body);
+    once(&app, &caller, &head.headers, "/v1/enrolments", &body, work).await
+}
+
+async fn enrol_one(app: &App, body: &[u8]) -> Result<Said, Problem> {
+    let (id, done) = {
+        let person: Enrolment = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
+        check_id(&person.id).map_err(|what| Problem::new(Kind::Id, what))?;
+        dimensions(app, &person.embedding.0)?;
+        let record = gallery::record(app.parts.layout, &person.embedding.0)?;
+        (person.id.clone(), app.parts.registrar.enrol(person.id, record)?)
+    };
+    finished(done).await?;
+    Ok(Said::json(StatusCode::CREATED, json!({ "id": id }).to_string()))
+}
+
+async fn finished(done: super::super::roster::Done) -> Result<(), Problem> {
+    let lost = |_| Problem::new(Kind::Internal, "the change was lost");
+    Ok(done.await.map_err(lost)??)
+}
+
+/// Remove somebody.
+///
+/// The answer comes when the store has forgotten the template; attempts find nobody from then on. Those under way
+/// are still decided.
+#[utoipa::path(
+    delete, path = "/v1/enrolments/{id}", tag = "enrolment",
+    params(("id" = String, Path, description = "Who, percent-encoded")),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = 404, description = "E-UNKNOWN-ID"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
+        (status = 503, description = "E-DRAINING"),
+    ),
+    security(("key" = []))
+)]
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    caller.require(&[Role::Enrol])?;
+    let malformed = |_| Problem::new(Kind::Id, "the id is not UTF-8, percent-encoded");
+    let Path(id) = id.map_err(malformed)?;
+    finished(app.parts.registrar.remove(id)?).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}

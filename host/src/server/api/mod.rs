@@ -1,0 +1,160 @@
+//! What is at which address.
+
+mod authentications;
+mod batch;
+mod body;
+mod enrolments;
+mod health;
+mod items;
+mod keys;
+mod openapi;
+mod receipts;
+
+use super::App;
+use super::access::Caller;
+use super::idempotency::{Begun, Said};
+use super::problem::Problem;
+use crate::error::Kind;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest request id that is taken over, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Everything.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/authentications", post(authentications::authenticate))
+        .route("/v1/authentications:batch", post(batch::authenticate))
+        .route("/v1/enrolments", post(enrolments::enrol))
+        .route("/v1/enrolments/{id}", delete(enrolments::remove))
+        .route("/v1/receipts/{request}", get(receipts::fetch))
+        .route("/v1/keys", get(keys::list))
+        .route("/metrics", get(health::metrics))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), admit));
+    Router::new()
+        .merge(guarded)
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::viewer))
+        .fallback(nothing)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), front))
+        .with_state(app)
+}
+
+async fn nothing() -> Problem {
+    Problem::new(Kind::NoRoute, "there is nothing at this address: see /docs")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(Kind::Method, "this address has no such method: see /docs")
+}
+
+/// What a handler's panic is answered with.
+pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!(code = Kind::Internal.code(), "a handler panicked");
+    Problem::new(Kind::Internal, "the server failed in an unforeseen way").into_response()
+}
+
+/// Names the request, counts and logs it.
+async fn front(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(&app, request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let mut response = next.run(request).await;
+    let (status, time) = (response.status().as_u16(), began.elapsed());
+    let route = route.as_ref().map(MatchedPath::as_str);
+    app.http.answered(route, status, time);
+    if let Some(id) = id {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(%method, route, status, us, request_id = id.to_str().ok(), "answered");
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The one that came with it, if it is one to take over, or a fresh one.
+fn request_id(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
+    let sent = headers.get(REQUEST_ID).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    });
+    sent.cloned().or_else(|| {
+        let [high, low] = [app.name, app.named.fetch_add(1, Ordering::Relaxed)];
+        // Digits are fit for a header.
+        HeaderValue::from_str(&format!("{high:016x}{low:016x}")).ok()
+    })
+}
+
+/// Whether a page of another host sends it.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let is_own = |own: &&str| {
+        let rest = host.and_then(|(_, host)| host.strip_prefix(own));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    };
+    !["127.0.0.1", "localhost", "[::1]"].iter().any(is_own)
+}
+
+/// Lets a caller in. Where no keys are asked for, a browser on this machine could be made to speak for anybody.
+async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if !app.parts.access.is_required() && is_foreign(request.headers()) {
+        let what = "without API keys nothing is taken from other hosts' pages";
+        return Problem::new(Kind::Role, what).into_response();
+    }
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let admitted = app.parts.access.admit(authorization.map(HeaderValue::as_bytes));
+    match admitted.and_then(|caller| caller.charge().map(|()| caller)) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Does a request; or, under an idempotency key that was used for it before, gives the same response again.
+async fn once<F: Future<Output = Result<Said, Problem>>>(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    address: &str,
+    body: &[u8],
+    work: F,
+) -> Response {
+    let said = |result: Result<Said, Problem>| result.unwrap_or_else(Said::from);
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return said(work.await).into_response() };
+    let begun = app.parts.idempotency.begin(&caller.id(), address, key.as_bytes(), body);
+    match begun {
+        Err(problem) => problem.into_response(),
+        Ok(Begun::Again(said)) => said.into_response(),
+        Ok(Begun::First(ticket)) => {
+            let said = said(work.await);
+            ticket.done(&said);
+            said.into_response()
+        }
+    }
+}
+
+/// A response without a body.
+fn empty(status: axum::http::StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,54 @@
+//! `/openapi.json`, made from the handlers, and a page that shows it.
+
+use super::{authentications, batch, enrolments, health, items, keys, receipts};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use std::sync::LazyLock;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Symbolon",
+        description = "Biometric matching under encryption. Every error is application/problem+json (RFC 9457) with \
+                       a stable `code`; every response has x-request-id."
+    ),
+    paths(
+        authentications::authenticate, batch::authenticate, enrolments::enrol, enrolments::remove,
+        receipts::fetch, keys::list, health::live, health::ready, health::metrics,
+    ),
+    components(schemas(
+        items::Attempt, items::Rank, authentications::Decision, enrolments::Enrolment, batch::Line
+    )),
+    modifiers(&Keys),
+)]
+struct Document;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_with(Default::default);
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("key", scheme);
+    }
+}
+
+static JSON: LazyLock<String> =
+    LazyLock::new(|| Document::openapi().to_json().unwrap_or_else(|error| error.to_string()));
+
+pub async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], JSON.as_str()).into_response()
+}
+
+/// Needs nothing but `/openapi.json`: no other file, no other host.
+pub async fn viewer() -> Response {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                  connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
+    (headers, include_str!("viewer.html")).into_response()
+}

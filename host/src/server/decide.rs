@@ -1,0 +1,191 @@
+//! From the handlers to the batching service and back, whatever the parameter set.
+
+use super::attempts::Attempts;
+use super::roster::Seat;
+use crate::batch::{Outcome, Pipeline, Request};
+use crate::batching::{
+    Answer, Breaker, Counters, Pace, Priority, Rejected, Reply, Service, Settings,
+};
+use crate::custodian::Rotations;
+use crate::error::{Error, Kind, Result};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// A decision that the disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The bit.
+    pub accept: bool,
+    /// Names the request, and its receipt.
+    pub request: [u8; 16],
+    /// Names the batch it was decided in.
+    pub batch: [u8; 16],
+    /// The batch's number in the log.
+    pub number: u64,
+}
+
+/// What becomes of one item of many.
+pub type Item = (u32, Result<Verdict>);
+
+/// Whoever waits for a verdict.
+pub enum Asker {
+    /// For one.
+    One(oneshot::Sender<Result<Verdict>>),
+    /// For the so-manieth of many.
+    Many(mpsc::UnboundedSender<Item>, u32),
+}
+
+/// An attempt under way: the identity's budget was charged for it.
+pub struct Attempt {
+    seat: Arc<Seat>,
+    attempts: Arc<Attempts>,
+    asker: Asker,
+}
+
+impl Attempt {
+    /// Charges the identity's budget.
+    ///
+    /// Errors: `E-LOCKED`, and the time until it may be tried again.
+    pub fn begin(
+        seat: &Arc<Seat>,
+        attempts: &Arc<Attempts>,
+        asker: Asker,
+    ) -> std::result::Result<Self, std::time::Duration> {
+        attempts.begin(seat)?;
+        Ok(Self { seat: Arc::clone(seat), attempts: Arc::clone(attempts), asker })
+    }
+}
+
+impl Reply<Outcome> for Attempt {
+    fn answer(self, answer: Result<Answer<Outcome>>) {
+        let verdict = answer.and_then(|Answer { batch, lane }| {
+            let attested = batch.ticket.attested();
+            let missing = || Error::new(Kind::Internal, "a batch has fewer leaves than requests");
+            let leaf = attested.leaves.get(lane).ok_or_else(missing)?;
+            Ok(Verdict {
+                accept: leaf.accept,
+                request: leaf.request,
+                batch: attested.batch.batch,
+                number: batch.ticket.number(),
+            })
+        });
+        match &verdict {
+            Ok(Verdict { accept: false, .. }) => self.attempts.rejected(&self.seat),
+            Ok(_) | Err(_) => self.attempts.absolve(&self.seat),
+        }
+        // Whoever asked may have gone.
+        match self.asker {
+            Asker::One(one) => drop(one.send(verdict)),
+            Asker::Many(many, index) => drop(many.send((index, verdict))),
+        }
+    }
+}
+
+/// A batching service, whatever its pipeline.
+pub trait Decider: Send + Sync {
+    /// Takes an attempt in; it is answered. Where it is not taken in, the budget is as before.
+    ///
+    /// # Errors
+    /// [`Rejected`].
+    fn submit(
+        &self,
+        request: Request,
+        attempt: Attempt,
+        priority: Priority,
+        deadline: Option<Instant>,
+    ) -> std::result::Result<(), Rejected>;
+
+    /// What the service has done.
+    fn counters(&self) -> &Counters;
+
+    /// Its breaker.
+    fn breaker(&self) -> &Breaker;
+
+    /// Its strategy.
+    fn pace(&self) -> &Pace;
+
+    /// Requests that wait, by priority, and the room for those of one.
+    fn depth(&self) -> ([usize; 3], usize);
+
+    /// How the custodian's keys were rotated.
+    fn rotations(&self) -> Rotations;
+
+    /// The key in use.
+    fn epoch(&self) -> u32;
+
+    /// Batches that the custodian refused.
+    fn refused(&self) -> u64;
+
+    /// What the memory of keys lacks.
+    fn degraded(&self) -> Option<String>;
+
+    /// Takes nothing in any more, and returns when everything is answered.
+    fn drain(self: Box<Self>);
+}
+
+struct Live<const L: usize> {
+    pipeline: Arc<Pipeline<L>>,
+    service: Service<Pipeline<L>, Attempt>,
+}
+
+/// Starts a service over a pipeline. Errors: those of [`Service::start`].
+pub fn start<const L: usize>(
+    pipeline: Pipeline<L>,
+    settings: &Settings,
+) -> Result<Box<dyn Decider>> {
+    let pipeline = Arc::new(pipeline);
+    let service = Service::start(Arc::clone(&pipeline), settings)?;
+    Ok(Box::new(Live { pipeline, service }))
+}
+
+impl<const L: usize> Decider for Live<L> {
+    fn submit(
+        &self,
+        request: Request,
+        attempt: Attempt,
+        priority: Priority,
+        deadline: Option<Instant>,
+    ) -> std::result::Result<(), Rejected> {
+        self.service.submit(request, attempt, priority, deadline).map_err(|(rejected, attempt)| {
+            attempt.attempts.absolve(&attempt.seat);
+            rejected
+        })
+    }
+
+    fn counters(&self) -> &Counters {
+        self.service.counters()
+    }
+
+    fn breaker(&self) -> &Breaker {
+        self.service.breaker()
+    }
+
+    fn pace(&self) -> &Pace {
+        self.service.pace()
+    }
+
+    fn depth(&self) -> ([usize; 3], usize) {
+        self.service.depth()
+    }
+
+    fn rotations(&self) -> Rotations {
+        self.pipeline.epochs().rotations()
+    }
+
+    fn epoch(&self) -> u32 {
+        self.pipeline.epochs().current().number()
+    }
+
+    fn refused(&self) -> u64 {
+        self.pipeline.refused()
+    }
+
+    fn degraded(&self) -> Option<String> {
+        self.pipeline.epochs().degraded()
+    }
+
+    fn drain(self: Box<Self>) {
+        self.service.drain();
+    }
+}

@@ -1,0 +1,284 @@
+//! Sockets: taken in up to a cap, over TLS 1.3 or not, with a limit for everything that a peer can delay.
+
+use super::{App, api};
+use crate::error::{Error, Kind, Result};
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::TLS13;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Requests under way of one HTTP/2 connection.
+const STREAMS: u32 = 64;
+/// Bytes of a request's head, and of what is read ahead.
+const HEAD: usize = 16 << 10;
+const BUFFER: usize = 64 << 10;
+
+/// How sockets are served.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where; port 0 for any.
+    pub listen: SocketAddr,
+    /// With TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Threads.
+    pub threads: usize,
+    /// Connections at a time; more wait in the kernel.
+    pub connections: usize,
+    /// In which TLS is agreed, and then the first head must have come; and every other of HTTP/1.1, so an idle
+    /// connection is closed then too.
+    pub header_time: Duration,
+    /// How long what is under way may take once the process is told to stop.
+    pub drain_time: Duration,
+}
+
+/// TLS 1.3 with the certificate chain and the key of two PEM files. X25519MLKEM768 is preferred; with `only_hybrid`
+/// nothing else is agreed.
+///
+/// Errors: `E-KEY-FILE`.
+pub fn tls(chain: &Path, key: &Path, only_hybrid: bool) -> Result<Arc<rustls::ServerConfig>> {
+    let error =
+        |path: &Path, what: String| Error::new(Kind::KeyFile, what).in_file(path.to_string_lossy());
+    let chain_of = |path: &Path| {
+        CertificateDer::pem_file_iter(path)?.collect::<std::result::Result<Vec<_>, _>>()
+    };
+    let certificates = chain_of(chain)
+        .map_err(|e| error(chain, format!("holds no certificates that can be read: {e}")))?;
+    if certificates.is_empty() {
+        return Err(error(chain, "holds no certificate".into()));
+    }
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|e| error(key, format!("holds no private key that can be read: {e}")))?;
+    let mut provider = aws_lc_rs::default_provider();
+    if only_hybrid {
+        provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
+    }
+    let mut config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_protocol_versions(&[&TLS13])
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
+        .map_err(|e| error(key, format!("does not serve with the certificates: {e}")))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The signals that stop a server.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let error = |e| Error::new(Kind::Io, format!("signals cannot be waited for: {e}"));
+            Ok(Self {
+                terminate: signal(SignalKind::terminate()).map_err(error)?,
+                interrupt: signal(SignalKind::interrupt()).map_err(error)?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Waits for signals, on a thread of its own as long as the process lives: the first is told, the second ends the
+/// process at once, whatever it is doing.
+///
+/// Errors: `E-IO`.
+pub(super) fn told_to_stop() -> Result<oneshot::Receiver<()>> {
+    let error = |e: io::Error| Error::new(Kind::Io, format!("signals cannot be waited for: {e}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(error)?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::new()?
+    };
+    let (tell, told) = oneshot::channel();
+    let wait = move || {
+        runtime.block_on(async {
+            signals.next().await;
+            let _ = tell.send(());
+            signals.next().await;
+            tracing::warn!("told to stop twice: ending at once");
+            std::process::exit(1);
+        })
+    };
+    thread::Builder::new().name("symbolon-signal".into()).spawn(wait).map_err(error)?;
+    Ok(told)
+}
+
+/// Serves until told to stop, then lets what is under way end.
+///
+/// Errors: `E-IO`.
+pub(super) async fn serve(
+    app: Arc<App>,
+    settings: &Settings,
+    mut stop: oneshot::Receiver<()>,
+    ready: impl FnOnce(SocketAddr) -> Result<()>,
+) -> Result<()> {
+    let address = settings.listen;
+    let unusable = |e| Error::new(Kind::Io, format!("cannot listen on {address}: {e}"));
+    let listener = TcpListener::bind(address).await.map_err(unusable)?;
+    ready(listener.local_addr().map_err(unusable)?)?;
+
+    let watch = tokio::spawn(watch_keys(Arc::clone(&app)));
+    let router = api::router(Arc::clone(&app)).layer(CatchPanicLayer::custom(api::panicked));
+    let acceptor = settings.tls.clone().map(TlsAcceptor::from);
+    let permits = Arc::new(Semaphore::new(settings.connections));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &permits) => accepted,
+            _ = &mut stop => break,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let connection = Connection {
+            app: Arc::clone(&app),
+            router: router.clone(),
+            header_time: settings.header_time,
+            watcher: graceful.watcher(),
+            _permit: permit,
+        };
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            // Small answers are not to wait for one another.
+            let _ = stream.set_nodelay(true);
+            match acceptor {
+                None => connection.serve(stream).await,
+                Some(acceptor) => {
+                    let agreed = timeout(connection.header_time, acceptor.accept(stream)).await;
+                    if let Ok(Ok(stream)) = agreed {
+                        connection.serve(stream).await;
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    app.draining.store(true, Ordering::Relaxed);
+    watch.abort();
+    tracing::info!(connections = graceful.count(), "stopping: what is under way is answered");
+    if timeout(settings.drain_time, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some connections did not end in time: they are cut");
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            // No files left, or the peer has gone already.
+            tracing::warn!(%error, "a connection could not be taken in");
+            sleep(Duration::from_millis(20)).await;
+            None
+        }
+    }
+}
+
+struct Connection {
+    app: Arc<App>,
+    router: axum::Router,
+    header_time: Duration,
+    watcher: hyper_util::server::graceful::Watcher,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let Self { app, router, header_time, watcher, _permit } = self;
+        let asked = Arc::new(AtomicBool::new(false));
+        let first = Arc::clone(&asked);
+        let service = TowerToHyperService::new(router);
+        let service = service_fn(move |request: Request<Incoming>| {
+            first.store(true, Ordering::Relaxed);
+            service.call(request)
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_time)
+            .max_buf_size(BUFFER);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD as u32)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10));
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let served = watcher.watch(connection);
+        tokio::pin!(served);
+        app.http.opened();
+        tokio::select! {
+            // A peer that goes, or speaks something else, is no concern of ours.
+            _ = &mut served => (),
+            // Until it is known which protocol a peer speaks, neither of them limits its time.
+            () = sleep(header_time) => {
+                if asked.load(Ordering::Relaxed) {
+                    let _ = served.await;
+                }
+            }
+        }
+        app.http.closed();
+    }
+}
+
+/// Has API keys read again when their file has changed.
+async fn watch_keys(app: Arc<App>) {
+    let access = &app.parts.access;
+    let mut seen = access.changed();
+    loop {
+        sleep(Duration::from_millis(500)).await;
+        let now = access.changed();
+        if now != seen {
+            match access.reload() {
+                Ok(()) => tracing::info!("API keys were read again"),
+                Err(error) => {
+                    tracing::error!(code = error.code(), "API keys cannot be read again");
+                }
+            }
+            seen = now;
+        }
+    }
+}

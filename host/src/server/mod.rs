@@ -1,0 +1,228 @@
+//! The server: an HTTP interface over the batching service.
+//!
+//! ```text
+//!  socket ─▶ listen: cap, TLS, time limits ─▶ front: API key, rate ─▶ handler: checks, quantises ─▶ batching
+//!                                                                                                       │
+//!  socket ◀──────────────────────────────────── one bit, the receipt's address ◀── log, on the disk ◀───┘
+//! ```
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`listen`] | sockets, TLS, time limits, the end |
+//! | [`api`] | what is at which address |
+//! | [`problem`] | errors as clients see them |
+//! | [`access`] | API keys, roles, rates |
+//! | [`idempotency`] | requests that are repeated |
+//! | [`roster`] | who is enrolled, in memory and on the disk |
+//! | [`attempts`] | how often an identity may be tried in vain |
+//! | [`decide`] | from the handlers to the batching service and back |
+//! | [`meter`] | budgets that refill |
+//! | [`metrics`] | numbers for Prometheus |
+//!
+//! A few threads serve sockets; the service's workers have the cores. An answer is one bit and where its receipt will
+//! be; scores are not even in this process's reach. Embeddings are wiped as soon as they are quantised, and those when
+//! they are encrypted; what the HTTP library and the kernel have buffered of a request is not.
+//!
+//! # Memory
+//!
+//! All that grows with what clients do is bounded. In bytes, for `n` people of `d` dimensions with padding (128,
+//! 256, 512), the server holds at most about
+//!
+//! ```text
+//!   n (2 d + 400)                       roster: template, commitments, id, budget
+//! + connections x 160 KiB               sockets, of HTTP/1.1: read buffer, header, task; see below of HTTP/2
+//! + body_bytes                          bodies of requests, all together: more are refused (429)
+//! + 3 queue (2 d + 300)                 attempts that wait, of three priorities
+//! + 4096 x 8 KiB                        batches on their way to the disk
+//! + 65536 x 300                         batches that wait for a signature
+//! + idempotency.bytes + 200 entries     responses to be given again
+//! + 36 MiB                              caches of the three databases
+//! + workers x 1 MiB                     working memory of the pipeline, and the keys
+//! ```
+//!
+//! where an HTTP/2 connection has up to 64 requests under way, each with a head of up to 16 KiB. With the defaults, 1,000
+//! people and HTTP/1.1 that is some 400 MiB at the very most; idle it is some 60.
+
+pub mod access;
+pub mod api;
+pub mod attempts;
+pub mod decide;
+pub mod idempotency;
+pub mod listen;
+pub mod meter;
+pub mod metrics;
+pub mod problem;
+pub mod roster;
+
+use crate::error::{Error, Kind, Result};
+use crate::gateway::Gateway;
+use crate::log::Handle;
+use crate::random::random;
+use crate::signer::{self, Signer};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The largest body of a request for one person, in bytes.
+pub const SINGLE_BYTES: usize = 64 << 10;
+/// The most items of a batch.
+pub const MAX_ITEMS: usize = 4096;
+
+/// Limits of what clients may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a batch's body.
+    pub batch_bytes: usize,
+    /// Bytes of all bodies at a time.
+    pub body_bytes: usize,
+    /// In which a body must have come.
+    pub body_time: Duration,
+    /// Of attempts that name none.
+    pub deadline: Duration,
+}
+
+/// What a server is made of.
+pub struct Parts {
+    /// The deployment's directory.
+    pub dir: PathBuf,
+    /// Dimensions of an embedding.
+    pub dims: usize,
+    /// Quantises probes.
+    pub gateway: Gateway,
+    /// The people's layout.
+    pub layout: symbolon_core::matching::Layout,
+    /// Who is enrolled.
+    pub roster: Arc<roster::Roster>,
+    /// Whoever changes that.
+    pub registrar: roster::Registrar,
+    /// Their budgets.
+    pub attempts: Arc<attempts::Attempts>,
+    /// The batching service.
+    pub decider: Box<dyn decide::Decider>,
+    /// Whoever signs.
+    pub signer: Arc<Signer>,
+    /// The receipt log.
+    pub log: Handle,
+    /// Who is let in.
+    pub access: access::Access,
+    /// Responses to be given again.
+    pub idempotency: idempotency::Idempotency,
+}
+
+/// A server's state.
+pub struct App {
+    parts: Parts,
+    limits: Limits,
+    bodies: Room,
+    draining: AtomicBool,
+    http: metrics::Http,
+    /// Names of requests: what tells this process from others, and how many there were.
+    name: u64,
+    named: AtomicU64,
+    /// Receipts that are looked up at a time.
+    lookups: tokio::sync::Semaphore,
+}
+
+impl App {
+    /// Of these parts. Errors: `E-ENTROPY`.
+    pub fn new(parts: Parts, limits: Limits) -> Result<Self> {
+        Ok(Self {
+            parts,
+            limits,
+            bodies: Room { used: Arc::default(), limit: limits.body_bytes },
+            draining: false.into(),
+            http: metrics::Http::new(),
+            name: u64::from_le_bytes(random()?),
+            named: 0.into(),
+            lookups: tokio::sync::Semaphore::new(4),
+        })
+    }
+
+    /// Whether it is being stopped.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Ends all that works behind the handlers, in the order in which they depend on each other: everything that was
+    /// taken in is decided, signed and written. Tells what signing took.
+    ///
+    /// Errors: what failed log or signing.
+    pub fn finish(self) -> Result<signer::Metrics> {
+        let Parts { registrar, attempts, decider, signer, .. } = self.parts;
+        decider.drain();
+        registrar.finish();
+        attempts.finish();
+        signer.finish()
+    }
+
+    /// What keeps it from serving, if something does.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            Some("it is being stopped")
+        } else if self.parts.signer.failure().is_some() {
+            Some("the receipt log or the signing keys have failed")
+        } else {
+            None
+        }
+    }
+}
+
+/// Bytes that bodies may take.
+struct Room {
+    used: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+/// A part of it; given back when it is dropped.
+struct Share {
+    used: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    fn take(&self, bytes: usize) -> Option<Share> {
+        let share = Share { used: Arc::clone(&self.used), bytes };
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        // Dropped, it is given back.
+        (before.saturating_add(bytes) <= self.limit).then_some(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Serves until the process is told to stop, and ends in order. `ready` is told the address.
+///
+/// Errors: `E-IO` where the address cannot be had or there are no threads; what failed log or signing.
+pub fn run(
+    parts: Parts,
+    limits: Limits,
+    settings: &listen::Settings,
+    ready: impl FnOnce(std::net::SocketAddr) -> Result<()>,
+) -> Result<signer::Metrics> {
+    let stop = listen::told_to_stop()?;
+    let app = Arc::new(App::new(parts, limits)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.threads)
+        .max_blocking_threads(8)
+        .thread_name("symbolon-http")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Kind::Io, format!("the threads cannot be started: {e}")))?;
+    let served = runtime.block_on(listen::serve(Arc::clone(&app), settings, stop, ready));
+    // Every task goes, and what it held of the state.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let until = Instant::now() + Duration::from_secs(5);
+    while Arc::strong_count(&app) > 1 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let app = Arc::into_inner(app)
+        .ok_or_else(|| Error::new(Kind::Internal, "the server's state is still in use"))?;
+    let finished = app.finish();
+    served?;
+    finished
+}

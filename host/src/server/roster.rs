@@ -1,0 +1,258 @@
+//! Who is enrolled, in memory: read by every request without a lock, changed by one thread.
+//!
+//! ```text
+//!  enrol, remove ─▶ [ waiting ] ─▶ REGISTRAR: one transaction for all that wait ─▶ roster ─▶ answers
+//! ```
+//!
+//! The registrar has the store open for as long as it lives. A change shows in the roster when the disk has it, and is
+//! answered then: so a crash takes nothing back that was acknowledged. What is under way for somebody who is
+//! removed meanwhile is still decided.
+
+use super::attempts::Attempts;
+use super::meter::Meter;
+use crate::error::{Error, Kind, Result};
+use crate::gallery::Entry;
+use crate::store::{Change, Writer};
+use papaya::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use symbolon_core::matching::Layout;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+/// Changes that may wait; and the most of one transaction.
+const WAITING: usize = 1024;
+const TOGETHER: usize = 256;
+
+/// Somebody's place in the roster.
+pub struct Seat {
+    /// Who.
+    pub id: Arc<str>,
+    /// What the matcher needs.
+    pub entry: Arc<Entry>,
+    /// Attempts that failed, and those under way.
+    pub failures: Meter,
+    /// Whether the failures are on their way to the disk.
+    pub(super) unsaved: AtomicBool,
+}
+
+impl Seat {
+    /// With a budget as it was saved.
+    #[must_use]
+    pub fn new(id: Arc<str>, entry: Entry, failures: Meter) -> Arc<Self> {
+        Arc::new(Self { id, entry: Arc::new(entry), failures, unsaved: false.into() })
+    }
+}
+
+/// Everybody, by id.
+pub struct Roster {
+    seats: HashMap<Arc<str>, Arc<Seat>>,
+}
+
+impl Roster {
+    /// Everybody in a store, with their budgets as `attempts` saved them. `progress` is told of each.
+    ///
+    /// Errors: the store's, and `E-STORE-RECORD` for a record that does not hold a template.
+    pub fn load(
+        store: &Writer,
+        layout: Layout,
+        attempts: &Attempts,
+        progress: &mut dyn FnMut(),
+    ) -> Result<Self> {
+        let people = usize::try_from(store.len()).unwrap_or(0);
+        let seats = HashMap::with_capacity(people);
+        store.for_each(|id, record| {
+            let entry = Entry::parse(layout, id, record).ok_or_else(|| {
+                let message = format!("the record of id \"{id}\" does not hold a template");
+                Error::new(Kind::StoreRecord, message)
+            })?;
+            let id: Arc<str> = id.into();
+            seats.pin().insert(Arc::clone(&id), Seat::new(id.clone(), entry, attempts.saved(&id)));
+            progress();
+            Ok(())
+        })?;
+        Ok(Self { seats })
+    }
+
+    /// Somebody's place.
+    pub fn find(&self, id: &str) -> Option<Arc<Seat>> {
+        self.seats.pin().get(id).cloned()
+    }
+
+    /// How many are enrolled.
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+enum Wish {
+    Enrol { id: String, record: Zeroizing<Vec<u8>> },
+    Remove { id: String },
+}
+
+/// What a change waits for.
+pub type Done = oneshot::Receiver<Result<()>>;
+
+struct Order {
+    wish: Wish,
+    done: oneshot::Sender<Result<()>>,
+}
+
+/// What the registrar has done.
+#[derive(Default)]
+pub struct Registered {
+    /// People enrolled.
+    pub enrolled: AtomicU64,
+    /// People removed.
+    pub removed: AtomicU64,
+    /// Transactions.
+    pub commits: AtomicU64,
+    /// Transactions that failed.
+    pub failed: AtomicU64,
+}
+
+/// Changes store and roster.
+pub struct Registrar {
+    /// Absent when it has ended.
+    orders: Mutex<Option<SyncSender<Order>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    counters: Arc<Registered>,
+}
+
+impl Registrar {
+    /// Starts its thread. Errors: `E-IO`.
+    pub fn start(
+        store: Writer,
+        layout: Layout,
+        roster: Arc<Roster>,
+        attempts: Arc<Attempts>,
+    ) -> Result<Self> {
+        let (orders, waiting) = mpsc::sync_channel(WAITING);
+        let counters = Arc::new(Registered::default());
+        let mut desk = Desk { store, layout, roster, attempts, counters: Arc::clone(&counters) };
+        let thread = thread::Builder::new()
+            .name("symbolon-roster".into())
+            .spawn(move || desk.work(&waiting))
+            .map_err(|e| Error::new(Kind::Io, format!("a thread cannot be started: {e}")))?;
+        Ok(Self { orders: Some(orders).into(), thread: Some(thread).into(), counters })
+    }
+
+    /// Enrols somebody with a record as [`gallery::record`](crate::gallery::record) makes it.
+    ///
+    /// Errors: `E-BUSY` where too many changes wait; `E-DRAINING`. When it is done: `E-ID`, `E-DUPLICATE-ID`,
+    /// and those of [`Writer::apply`].
+    pub fn enrol(&self, id: String, record: Zeroizing<Vec<u8>>) -> Result<Done> {
+        self.order(Wish::Enrol { id, record })
+    }
+
+    /// Removes somebody.
+    ///
+    /// Errors: as of [`Self::enrol`]; when it is done, `E-UNKNOWN-ID`.
+    pub fn remove(&self, id: String) -> Result<Done> {
+        self.order(Wish::Remove { id })
+    }
+
+    fn order(&self, wish: Wish) -> Result<Done> {
+        let (done, answer) = oneshot::channel();
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let draining = || Error::new(Kind::Draining, "the server is being stopped");
+        let sent = orders.as_ref().ok_or_else(draining)?.try_send(Order { wish, done });
+        match sent {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(Error::new(Kind::Busy, "too many changes wait")),
+            Err(TrySendError::Disconnected(_)) => Err(draining()),
+        }
+    }
+
+    /// What was done.
+    pub fn counters(&self) -> &Registered {
+        &self.counters
+    }
+
+    /// Takes nothing in any more; returns when all that was taken in is done, and the store is closed.
+    pub fn finish(&self) {
+        drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // What it left undone is answered by its absence.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// As [`Registrar::finish`].
+impl Drop for Registrar {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+struct Desk {
+    store: Writer,
+    layout: Layout,
+    roster: Arc<Roster>,
+    attempts: Arc<Attempts>,
+    counters: Arc<Registered>,
+}
+
+impl Desk {
+    fn work(&mut self, waiting: &Receiver<Order>) {
+        let mut orders = Vec::with_capacity(TOGETHER);
+        while let Ok(first) = waiting.recv() {
+            orders.push(first);
+            orders.extend(waiting.try_iter().take(TOGETHER - 1));
+            self.settle(&mut orders);
+        }
+    }
+
+    /// One transaction; then the roster, in the same order; then the answers.
+    fn settle(&mut self, orders: &mut Vec<Order>) {
+        let changes: Vec<_> = orders
+            .iter()
+            .map(|order| match &order.wish {
+                Wish::Enrol { id, record } => Change::Enrol { id, template: record },
+                Wish::Remove { id } => Change::Remove { id },
+            })
+            .collect();
+        let outcomes = self.store.apply(&changes).unwrap_or_else(|error| {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(code = error.code(), "enrolments cannot be written");
+            changes.iter().map(|_| Err(error.clone())).collect()
+        });
+        drop(changes);
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        for (order, outcome) in orders.drain(..).zip(outcomes) {
+            let outcome = outcome.and_then(|()| self.show(order.wish));
+            // Whoever asked may have gone.
+            let _ = order.done.send(outcome);
+        }
+    }
+
+    fn show(&self, wish: Wish) -> Result<()> {
+        let seats = self.roster.seats.pin();
+        match wish {
+            Wish::Enrol { id, record } => {
+                let entry = Entry::parse(self.layout, &id, &record).ok_or_else(|| {
+                    Error::new(Kind::Internal, "a record was enrolled that holds no template")
+                })?;
+                let id: Arc<str> = id.into();
+                seats.insert(Arc::clone(&id), Seat::new(id, entry, Meter::default()));
+                self.counters.enrolled.fetch_add(1, Ordering::Relaxed);
+            }
+            Wish::Remove { id } => {
+                if let Some(seat) = seats.remove(id.as_str()) {
+                    self.attempts.forget(seat);
+                }
+                self.counters.removed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
