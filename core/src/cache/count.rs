@@ -22,7 +22,7 @@ pub(super) enum Event {
 
 const EVENTS: usize = Event::Outdated as usize + 1;
 
-/// Buckets of a [`Histogram`].
+/// Buckets of a histogram of times.
 pub const BUCKETS: usize = 4 * 24;
 
 /// How long things took: four buckets for each power of two nanoseconds, up to 2^25.

@@ -96,7 +96,8 @@ pub use set::{Set, Tags, WAYS};
 pub use sketch::{LINES, Line};
 pub use table::{Cache, Fixed, Handle, Memory};
 
-/// What a verdict is about: a SHA3-256 digest of statement, circuit version and proof.
+/// What a verdict is about: a SHA3-256 digest of statement, circuit version and proof. Nothing that somebody could
+/// choose byte by byte: the set is chosen by a fold of it.
 pub type Digest = [u8; 32];
 
 /// What was decided.
