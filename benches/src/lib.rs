@@ -5,6 +5,7 @@
 //! capability of ours (`avx512`) or a peer (`tfhe-ntt 0.7.1`).
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod owner;
 #[cfg(feature = "peers")]
 pub mod peers;

@@ -458,7 +458,8 @@ proptest! {
 
 /// What a digest's number says its record is, so that readers can tell.
 fn proper(number: u64, round: u32) -> Record {
-    let verdict = if number.count_ones() % 2 == 0 { Verdict::Accepted } else { Verdict::Refused };
+    let verdict =
+        if number.count_ones().is_multiple_of(2) { Verdict::Accepted } else { Verdict::Refused };
     Record { verdict, expiry: 1000 + round, epoch: number as u32 % 5 }
 }
 

@@ -29,8 +29,9 @@ fn cache(faults: Faults) -> &'static Cache<'static> {
     Box::leak(Box::new(Cache::broken(memory, key, faults).unwrap()))
 }
 
+/// Halves that differ: a digest is a hash's, and of equal halves the set's hash would see nothing.
 fn digest(number: u8) -> Digest {
-    [number; 32]
+    std::array::from_fn(|at| if at < 16 { number } else { 0 })
 }
 
 /// What is true of a digest: all its parts tell whose it is.

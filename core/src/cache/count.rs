@@ -22,7 +22,7 @@ pub(super) enum Event {
 
 const EVENTS: usize = Event::Outdated as usize + 1;
 
-/// Buckets of a [`Histogram`].
+/// Buckets of a histogram of times.
 pub const BUCKETS: usize = 4 * 24;
 
 /// How long things took: four buckets for each power of two nanoseconds, up to 2^25.
@@ -114,6 +114,11 @@ impl Default for Shard {
     }
 }
 
+#[allow(clippy::useless_conversion, reason = "not where a count has 32 bits")]
+fn wide(count: &Count) -> u64 {
+    count.load(Relaxed).into()
+}
+
 /// What a cache has done. Read counter by counter while others go on: sums are of slightly different moments.
 /// Counters wrap at 2^64, on processors without 64-bit atomics at 2^32 a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,7 +161,7 @@ impl Stats {
             &mut self.outdated,
         ];
         for (field, count) in fields.into_iter().zip(&shard.counts) {
-            *field = field.wrapping_add(u64::from(count.load(Relaxed)));
+            *field = field.wrapping_add(wide(count));
         }
     }
 }
@@ -166,7 +171,7 @@ pub(super) fn latencies(shards: &[Shard]) -> [u64; BUCKETS] {
     let mut sum = [0_u64; BUCKETS];
     for shard in shards {
         for (sum, count) in sum.iter_mut().zip(&shard.latency.0) {
-            *sum = sum.wrapping_add(u64::from(count.load(Relaxed)));
+            *sum = sum.wrapping_add(wide(count));
         }
     }
     sum

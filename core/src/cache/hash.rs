@@ -6,13 +6,14 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The secret of one cache: without it nobody can tell which digests share a set.
 ///
-/// The hash is ((a0 x0 + a1 x1 + a2 x2 + a3 x3 + b) mod 2^128) / 2^64 for the four words x of a digest. With uniform
-/// 128-bit a and b it is strongly universal (Dietzfelbinger 1996; Thorup, High Speed Hashing for Integers and
-/// Strings, 2015, section 3.3): whatever two digests somebody chooses, their hashes are independent and uniform, so
-/// they share one of n sets with probability 1/n.
+/// The hash is ((a0 x0 + a1 x1 + b) mod 2^128) / 2^64 for the two words x of a digest folded once, by exclusive or of its
+/// halves. With uniform 128-bit a and b it is strongly universal (Dietzfelbinger 1996; Thorup, High Speed Hashing for
+/// Integers and Strings, 2015, section 3.3): whatever two folded digests somebody chooses, their hashes are independent
+/// and uniform, so they share one of n sets with probability 1/n. Digests are SHA3's: two that fold to the same 128 bits
+/// take 2^64 trials, and the 17 that would overfill a set some 2^120.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Key {
-    factors: [u128; 4],
+    factors: [u128; 2],
     offset: u128,
 }
 
@@ -21,17 +22,19 @@ impl Key {
     #[must_use]
     pub fn draw<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
         let mut word = || u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-        Self { factors: [word(), word(), word(), word()], offset: word() }
+        Self { factors: [word(), word()], offset: word() }
     }
 
     /// Uniform in 64 bits.
     #[inline]
     pub(super) fn hash(&self, digest: &Digest) -> u64 {
         let (words, _) = digest.as_chunks();
-        let product = |(factor, word): (&u128, &[u8; 8])| {
-            factor.wrapping_mul(u128::from(u64::from_le_bytes(*word)))
-        };
-        let sum = self.factors.iter().zip(words).map(product).fold(self.offset, u128::wrapping_add);
+        let (low, high) = words.split_at(words.len() / 2);
+        let mut sum = self.offset;
+        for (factor, (low, high)) in self.factors.iter().zip(low.iter().zip(high)) {
+            let folded = u64::from_le_bytes(*low) ^ u64::from_le_bytes(*high);
+            sum = sum.wrapping_add(factor.wrapping_mul(u128::from(folded)));
+        }
         (sum >> 64) as u64
     }
 }
@@ -57,7 +60,8 @@ mod tests {
             }
         };
         for (at, factor) in key.factors.into_iter().enumerate() {
-            let word = |at: usize| u32::from_le_bytes(*digest[4 * at..].first_chunk().unwrap());
+            let half = |at: usize| u32::from_le_bytes(*digest[4 * at..].first_chunk().unwrap());
+            let word = |at: usize| half(at) ^ half(at + 4);
             add(limbs(factor), [word(2 * at), word(2 * at + 1)]);
         }
         add(limbs(key.offset), [1, 0]);

@@ -42,6 +42,7 @@
 //! lines, then reads: processors wait for many lines as long as for one.
 //!
 //! The set is chosen by a strongly universal hash under a secret [`Key`]: nobody can make digests that meet in one set.
+//! Two digests of SHA3 that the hash cannot tell apart take 2^64 trials, and a set has room for sixteen.
 //! Who can see the times of look-ups by others could learn which sets are used, not what is in them.
 //!
 //! # Why no verdict is torn
@@ -95,7 +96,8 @@ pub use set::{Set, Tags, WAYS};
 pub use sketch::{LINES, Line};
 pub use table::{Cache, Fixed, Handle, Memory};
 
-/// What a verdict is about: a SHA3-256 digest of statement, circuit version and proof.
+/// What a verdict is about: a SHA3-256 digest of statement, circuit version and proof. Nothing that somebody could
+/// choose byte by byte: the set is chosen by a fold of it.
 pub type Digest = [u8; 32];
 
 /// What was decided.

@@ -28,33 +28,34 @@ impl Tags {
         }
     }
 
-    /// A bit for each entry with this tag; now and then one for another.
+    /// The entries with this tag; now and then one with another.
     #[inline]
-    pub(super) fn matching(&self, tag: u8) -> u32 {
+    pub(super) fn matching(&self, tag: u8) -> Ways {
         let mut found = 0;
         for (at, word) in self.0.iter().enumerate() {
-            // A byte that is zero (Warren, Hacker's Delight, 6-1).
-            let differ = word.load(Relaxed) ^ ONES * Bits::from(tag);
+            // The top bit of each byte that is zero (Warren, Hacker's Delight, 6-1).
+            let differ = word.load(Relaxed) ^ (ONES * Bits::from(tag));
             let zero = differ.wrapping_sub(ONES) & !differ & TOPS;
-            // Gathers the top bit of each byte.
-            let gathered = (zero >> 7).wrapping_mul(GATHER) >> (Bits::BITS as usize - BYTES);
-            found |= (gathered as u32) << (at * BYTES);
+            found |= zero >> (WORDS - 1 - at);
         }
-        found
+        Ways(found)
     }
 
     /// The first entry that was never used.
     pub(super) fn unused(&self) -> Option<usize> {
-        let found = self.matching(0);
-        (found != 0).then_some(found.trailing_zeros() as usize)
+        self.matching(0).find(|way| self.get(*way) == 0)
+    }
+
+    fn get(&self, way: usize) -> u8 {
+        let word = self.0.get(way / BYTES).map_or(0, |word| word.load(Relaxed));
+        (word >> (way % BYTES * 8)) as u8
     }
 
     /// By an entry's claimant only: nobody else changes its byte.
     pub(super) fn set(&self, way: usize, tag: u8) {
         if let Some(word) = self.0.get(way / BYTES) {
             let shift = way % BYTES * 8;
-            let old = (word.load(Relaxed) >> shift) as u8;
-            word.fetch_xor(Bits::from(old ^ tag) << shift, Relaxed);
+            word.fetch_xor(Bits::from(self.get(way) ^ tag) << shift, Relaxed);
         }
     }
 
@@ -63,15 +64,35 @@ impl Tags {
     }
 }
 
-/// Moves the lowest bit of byte i to bit i of the top byte (for 32-bit words, of the top four bits).
-const GATHER: Bits = {
-    let (mut gather, mut byte) = (0, 0);
-    while byte < BYTES {
-        gather |= 1 << (Bits::BITS as usize - BYTES - 7 * byte);
-        byte += 1;
+/// Some of a set's entries: for entry i of the tags' word k, bit 8 i + 8 - [`WORDS`] + k.
+#[derive(Clone, Copy)]
+pub(super) struct Ways(Bits);
+
+impl Ways {
+    /// Those that are to be kept.
+    #[inline]
+    pub(super) fn kept(self, keep: impl Fn(usize) -> bool) -> Self {
+        let mut kept = self;
+        for way in self {
+            if !keep(way) {
+                let (word, byte) = (way / BYTES, way % BYTES);
+                kept.0 &= !(1 << (8 * byte + 8 - WORDS + word));
+            }
+        }
+        kept
     }
-    gather
-};
+}
+
+impl Iterator for Ways {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.checked_sub(1)?;
+        Some(bit / 8 + (bit % 8 + WORDS) % 8 * BYTES)
+    }
+}
 
 /// What inserting and removing need of a set: hits leave it alone.
 #[repr(C, align(8))]
@@ -185,7 +206,33 @@ impl Default for Set {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    extern crate std;
+
     use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_search_finds_all_and_little_more() {
+        let tags = Tags::new();
+        let mut bits = 1_u32;
+        let (mut found, mut more) = (0, 0);
+        for _ in 0..10_000 {
+            for way in 0..WAYS {
+                bits = bits.wrapping_mul(0x915f_77f5).wrapping_add(12345);
+                tags.set(way, (bits >> 24) as u8);
+            }
+            for tag in [tags.get(3), tags.get(WAYS - 1), 0, 1, 255] {
+                let mut answer: Vec<_> = tags.matching(tag).collect();
+                answer.sort_unstable();
+                let exact: Vec<_> = (0..WAYS).filter(|way| tags.get(*way) == tag).collect();
+                assert!(exact.iter().all(|way| answer.contains(way)));
+                assert!(tags.matching(tag).kept(|way| way % 2 == 0).all(|way| way % 2 == 0));
+                found += exact.len();
+                more += answer.len() - exact.len();
+            }
+        }
+        assert!(more * 100 < found, "{more} of {found}");
+    }
 
     #[test]
     fn tags_are_found_where_they_were_set() {
@@ -194,13 +241,15 @@ mod tests {
         for way in 0..WAYS {
             tags.set(way, way as u8 * 16 + 1);
             for other in 0..=way {
-                assert_eq!(tags.matching(other as u8 * 16 + 1) >> other & 1, 1);
+                assert!(tags.matching(other as u8 * 16 + 1).any(|found| found == other));
             }
-            assert_eq!(tags.matching(0xfe), 0);
+            assert_eq!(tags.matching(0xfe).count(), 0);
         }
         assert_eq!(tags.unused(), None);
         (0..WAYS).for_each(|way| tags.set(way, 7));
-        assert_eq!(tags.matching(7), 0xffff);
-        assert_eq!(tags.matching(8), 0);
+        let mut all: Vec<_> = tags.matching(7).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..WAYS));
+        assert_eq!(tags.matching(8).count(), 0);
     }
 }

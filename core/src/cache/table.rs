@@ -4,7 +4,7 @@ use super::count::{BUCKETS, Event, Shard, Stats, latencies};
 use super::entry::{Entry, Words};
 use super::faults::Faults;
 use super::hash::Key;
-use super::set::{Set, Tags, WAYS};
+use super::set::{Set, Tags, WAYS, Ways};
 use super::sketch::{self, Line};
 use super::{Digest, Outcome, Record, Ticket, Verdict};
 use crate::error::Error;
@@ -117,7 +117,7 @@ impl Place<'_> {
 
     /// The entries with the digest's tag.
     #[inline]
-    fn candidates(&self) -> u32 {
+    fn candidates(&self) -> Ways {
         self.tags.matching(self.tag())
     }
 
@@ -125,16 +125,6 @@ impl Place<'_> {
     fn entry(&self, way: usize) -> Option<&Entry> {
         self.entries.get(way)
     }
-}
-
-/// The positions of the bits, lowest first.
-#[inline]
-fn ways(mut bits: u32) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let way = bits.trailing_zeros() as usize;
-        bits &= bits.checked_sub(1)?;
-        Some(way)
-    })
 }
 
 impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
@@ -290,20 +280,14 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
         for (digests, verdicts) in chunks {
             let mut places = [None; TOGETHER];
             for (place, digest) in places.iter_mut().zip(digests) {
-                *place = self.cache.place(digest).map(|place| (place, 0));
+                *place = self.cache.place(digest);
             }
-            for (place, candidates) in places.iter_mut().flatten() {
-                *candidates = place.candidates();
-            }
+            let mut found = places.map(|place| place.map(|place| (place, place.candidates())));
             // Nobody waits for what comes of this: the lines are on their way.
-            for (place, candidates) in places.iter_mut().flatten() {
-                for way in ways(*candidates) {
-                    if !place.entry(way).is_some_and(Entry::is_valid) {
-                        *candidates &= !(1 << way);
-                    }
-                }
+            for (place, candidates) in found.iter_mut().flatten() {
+                *candidates = candidates.kept(|way| place.entry(way).is_some_and(Entry::is_valid));
             }
-            for ((place, digest), verdict) in places.iter().zip(digests).zip(verdicts) {
+            for ((place, digest), verdict) in found.iter().zip(digests).zip(verdicts) {
                 *verdict = match place {
                     Some((place, candidates)) => self.look(place, *candidates, digest, now, epoch),
                     None => Err(Ticket::NONE),
@@ -312,17 +296,17 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn look(
         &self,
         place: &Place<'_>,
-        candidates: u32,
+        candidates: Ways,
         digest: &Digest,
         now: u32,
         epoch: u32,
     ) -> Result<Verdict, Ticket> {
         let words = Words::new(digest);
-        let entries = ways(candidates).filter_map(|way| place.entry(way));
+        let entries = candidates.filter_map(|way| place.entry(way));
         let found = entries
             .filter_map(|entry| Some((entry, entry.read(&words, self.cache.faults)?)))
             .next();
@@ -383,7 +367,7 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
         let same = |way: &usize| {
             place.entry(*way).is_some_and(|entry| entry.read(&words, faults).is_some())
         };
-        let way = match ways(place.candidates()).find(same) {
+        let way = match place.candidates().find(same) {
             Some(way) => way,
             None => {
                 let proven = self.count_insertion(&place);
@@ -434,7 +418,7 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
 
     /// Ends every verdict on this digest but one; whether there was one.
     fn dismiss(&self, place: &Place<'_>, words: &Words, but: Option<usize>) -> bool {
-        let others = ways(place.candidates()).filter(|way| Some(*way) != but);
+        let others = place.candidates().filter(|way| Some(*way) != but);
         let entries = others.filter_map(|way| place.entry(way));
         entries.fold(false, |found, entry| entry.dismiss(words) | found)
     }

@@ -154,7 +154,7 @@ impl Watch {
         let start = windows as usize % (PLACES / FADING) * FADING;
         for place in self.places.iter().skip(start).take(FADING) {
             let there = place.load(Relaxed);
-            place.store(there & !0xffff | (there & 0xffff) / 2, Relaxed);
+            place.store(there & !0xffff | ((there & 0xffff) / 2), Relaxed);
         }
         self.windows.store(windows.wrapping_add(1), Relaxed);
     }
