@@ -44,12 +44,8 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     };
     let supply = CertifiedSupply::start(config, KEY_KIND, keys, || Ok(())).expect("a supply");
     supply.fill(&mut supply.desk(()), &mut |_| ()).expect("a key");
-    let settings = Settings {
-        sessions: 4,
-        lifetime: Duration::from_secs(60),
-        memory,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { sessions: 4, lifetime: Duration::from_secs(60), memory, ..Settings::default() };
     let epochs = Epochs { policy: 0, identity: 0 };
     Server::start([7; 16], Arc::new(supply), Arc::new(Nobody), epochs, settings).expect("a server")
 });

@@ -7,6 +7,9 @@ use super::source::{Source, tokens, untested};
 const HOT: [&str; 5] =
     ["core/src/", "host/src/cache", "host/src/gateway", "host/src/matcher", "host/src/session"];
 
+/// What lies among them and is none: sessions are opened and ended under a lock, which resuming never takes.
+const COLD: [&str; 1] = ["host/src/session/table.rs"];
+
 /// Locks by name, of the standard library and of others.
 const LOCKS: [&str; 11] = [
     "Mutex",
@@ -27,6 +30,9 @@ pub fn check(sources: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
     for hot in HOT {
         for (source, code) in untested(sources, hot) {
+            if COLD.contains(&source.path.as_str()) {
+                continue;
+            }
             let all = tokens(&code);
             for (at, token) in all.iter().enumerate() {
                 let next = |step: usize| all.get(at + step).map(|token| token.text);
