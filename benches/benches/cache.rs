@@ -2,8 +2,6 @@
 //! three traces hits. Hit rates are checked and printed: criterion has rows for times only.
 #![allow(missing_docs)]
 
-use std::hint::black_box;
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use symbolon_benches::cache::{
     ACCESSES, Ask, Bare, CAPACITY, KEYS, Keeper, Ours, RECORD, Trace, Zipf, best_static, digest,
@@ -53,12 +51,8 @@ fn hits<K: Keeper>(c: &mut Criterion, zipf: &Zipf) {
                 let passes = rounds.div_ceil(share as u64);
                 let (spent, _) = together(threads, |thread| {
                     let desk = keeper.desk();
-                    // Each begins elsewhere.
-                    let (after, before) = questions.split_at(thread * share);
-                    for _ in 0..passes {
-                        ask_all(&desk, &before[..share.min(before.len())]);
-                    }
-                    black_box(after);
+                    let mine = &questions[thread * share..][..share];
+                    (0..passes).for_each(|_| ask_all(&desk, mine));
                 });
                 let asked = passes * share as u64;
                 spent.mul_f64(rounds as f64 / asked as f64)

@@ -30,7 +30,7 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// For at least `capacity` verdicts, and counters for so many threads: 81.5 bytes a verdict and half a megabyte.
+    /// For at least `capacity` verdicts, and counters for so many threads: 65.5 bytes a verdict and half a megabyte.
     #[must_use]
     pub fn new(capacity: usize, threads: usize) -> Self {
         let sets = capacity.div_ceil(WAYS);

@@ -26,7 +26,7 @@ pub type Line = [String; HEAD.len()];
 /// Whether a name belongs into the main table; kinds of keys, stages, fill, cores and what was rejected do
 /// not.
 pub fn is_main(name: &str) -> bool {
-    let whole = ["ntt/", "bfv/", "batch/", "wire/", "pool/", "session/"];
+    let whole = ["ntt/", "bfv/", "batch/", "wire/", "pool/", "cache/", "identity/", "session/"];
     whole.iter().any(|start| name.starts_with(start)) && of_kind(name).is_none()
 }
 
