@@ -33,10 +33,10 @@ fn sessions_are_tried() {
     assert_eq!(whats, ["hello", "offer", "begin", "welcome", "probe", "answer"]);
     let bytes: Vec<_> = messages.iter().map(|m| m["bytes"].as_u64().unwrap()).collect();
     // A key of a refill of four: two nodes of path.
-    assert_eq!(bytes, [34, 1226 + 21_190 + 64, 6372 + 5, 174, 530, 19]);
+    assert_eq!(bytes, [34, 1226 + 21_190 + 64, 6372 + 5, 206, 530, 19]);
     assert_eq!(
         (&line["resume"]["request_bytes"], &line["resume"]["answer_bytes"]),
-        (&206.into(), &166.into())
+        (&238.into(), &198.into())
     );
     assert!(line["refused"]["spent"].as_str().unwrap().starts_with("E-TICKET: "));
     assert!(line["refused"]["revoked"].as_str().unwrap().starts_with("E-TICKET: "));

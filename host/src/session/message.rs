@@ -521,8 +521,8 @@ mod tests {
     #[test]
     fn encodings_are_canonical() {
         let hello = Hello { nonce: [3; 32] }.encode();
-        let resume: Vec<u8> = [RESUME, VERSION].into_iter().chain(0..204).collect();
-        let resumed: Vec<u8> = [RESUMED, VERSION].into_iter().chain(0..164).collect();
+        let resume: Vec<u8> = [RESUME, VERSION].into_iter().chain(0..236).collect();
+        let resumed: Vec<u8> = [RESUMED, VERSION].into_iter().chain(0..196).collect();
         type Read = fn(&[u8]) -> Result<Vec<u8>, Refusal>;
         let cases: [(&[u8], Read); 3] = [
             (&hello, |m| Ok(Hello::decode(m)?.encode().to_vec())),
