@@ -41,10 +41,10 @@ use crate::error::{Error, Kind, Result};
 use crate::session::{Admit, Admitted, Presented, Refused};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use symbolon_core::attest::Digest;
 use symbolon_core::cache::{Outcome, Record, Verdict};
-use symbolon_platform::clock::{self, Ticks};
+use symbolon_platform::clock;
 
 /// A proof's statement as its holder sends it: what the gate cannot know by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub struct Settings {
     pub capacity: usize,
     /// Threads that count for themselves.
     pub threads: usize,
-    /// How long an accepted proof is not verified again: 1 s to 20 days.
+    /// How long an accepted proof is not verified again, in whole seconds: 1 s to 20 days.
     pub lifetime: Duration,
     /// How long a session that it admits may last.
     pub session: Duration,
@@ -144,7 +144,7 @@ pub struct Gate {
     registry: Arc<Registry>,
     verifier: Verifier,
     verdicts: &'static Verdicts<'static>,
-    ticks: Ticks,
+    started: Instant,
     settings: Settings,
     accepted: AtomicU64,
     again: AtomicU64,
@@ -165,7 +165,7 @@ impl Gate {
             registry,
             verifier: Verifier::new(),
             verdicts: Verdicts::start(settings.capacity, settings.threads)?,
-            ticks: Ticks::start(),
+            started: Instant::now(),
             settings,
             accepted: AtomicU64::new(0),
             again: AtomicU64::new(0),
@@ -193,6 +193,11 @@ impl Gate {
         Counts { accepted, again, refused }
     }
 
+    /// Seconds since the start: milliseconds would wrap, and bring back verdicts that are over, after 49 days.
+    fn now(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// What `device` claims, as it would have to be proven. Errors: the epoch does not hold.
     fn statement(
         &self,
@@ -209,7 +214,7 @@ impl Gate {
     pub fn recall(&self, device: &Digest, claim: &Claim, proof: &Digest) -> Passage {
         let Ok(statement) = self.statement(device, claim) else { return Passage::Refused };
         let fingerprint = statement.fingerprint(circuit_id(), proof);
-        let (now, epoch) = (self.ticks.now(), self.registry.current_epoch());
+        let (now, epoch) = (self.now(), self.registry.current_epoch());
         match self.verdicts.desk().get(&fingerprint, now, epoch) {
             Ok(Verdict::Accepted) => Passage::Holds(*proof),
             Ok(Verdict::Refused) => Passage::Refused,
@@ -234,7 +239,7 @@ impl Gate {
         let epoch = self.registry.current_epoch();
         let desk = self.verdicts.desk();
         // Taken before the work begins: what is revoked meanwhile stays so.
-        let ticket = match desk.get(&fingerprint, self.ticks.now(), epoch) {
+        let ticket = match desk.get(&fingerprint, self.now(), epoch) {
             Ok(Verdict::Accepted) => return Ok(digest),
             Ok(Verdict::Refused) => {
                 return Err(Error::new(Kind::Proof, "the proof was refused before"));
@@ -242,9 +247,9 @@ impl Gate {
             Err(ticket) => ticket,
         };
         let keep = |verdict, lifetime: Duration| {
-            let now = self.ticks.now();
-            let ms = u32::try_from(lifetime.as_millis()).unwrap_or(u32::MAX / 2);
-            let record = Record { verdict, expiry: now.saturating_add(ms), epoch };
+            let now = self.now();
+            let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+            let record = Record { verdict, expiry: now.saturating_add(seconds), epoch };
             // A verdict that finds no place is reached again.
             let (Outcome::Inserted | Outcome::Dropped | Outcome::Outdated) =
                 desk.insert(ticket, &fingerprint, record, now);
