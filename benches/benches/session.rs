@@ -61,15 +61,7 @@ impl World {
         let seeds = SigningSeeds::draw(deployment, Validity::ALWAYS).expect("entropy");
         let keys: Arc<SigningKeys> = Arc::new(seeds.keys().expect("keys"));
         let ring = Keyring::parse(&keys.public(), Path::new("verify.key")).expect("a keyring");
-        let config = Config {
-            shards: 1,
-            hot: KEYS,
-            warm: 0,
-            cold: 0,
-            replenishers: 0,
-            memory: MEMORY,
-            ..Config::of::<DecapsulationKey>(1)
-        };
+        let config = Config::fixed::<DecapsulationKey>(KEYS, MEMORY);
         let signs: Arc<dyn SignRefill> = keys;
         let supply = CertifiedSupply::start(config, KEY_KIND, signs, || Ok(())).expect("a supply");
         let supply = Arc::new(supply);

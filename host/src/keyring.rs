@@ -322,8 +322,8 @@ pub fn parse_id(text: &str) -> Option<[u8; 16]> {
 }
 
 /// Bytes of hexadecimal digits, two for each of `N`.
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+pub fn unhex<const N: usize>(digits: impl AsRef<[u8]>) -> Option<[u8; N]> {
+    let (pairs, []) = digits.as_ref().as_chunks::<2>() else { return None };
     if pairs.len() != N {
         return None;
     }

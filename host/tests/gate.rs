@@ -237,15 +237,7 @@ fn a_session_asks_for_the_proof_once_and_its_receipts_can_name_it() {
         .unwrap();
     let ring = Keyring::parse(&keys.public(), FilePath::new("verify.key")).unwrap();
     let memory = Options { on_failure: OnFailure::Degrade, huge: false };
-    let config = Config {
-        shards: 1,
-        hot: 8,
-        warm: 0,
-        cold: 0,
-        replenishers: 0,
-        memory,
-        ..Config::of::<DecapsulationKey>(1)
-    };
+    let config = Config::fixed::<DecapsulationKey>(8, memory);
     let supply = CertifiedSupply::start(config, KEY_KIND, Arc::new(keys), || Ok(())).unwrap();
     supply.fill(&mut supply.desk(()), &mut |_| ()).unwrap();
     let epochs = Epochs { policy: 1, identity: world.gate.registry().current_epoch() };

@@ -72,15 +72,7 @@ fn of(id: u8, settings: Settings) -> World {
     let keys = SigningSeeds::draw(deployment, Validity::ALWAYS).unwrap().keys().unwrap();
     let keys = Arc::new(keys);
     let ring = ring(&keys);
-    let config = Config {
-        shards: 1,
-        hot: 64,
-        warm: 0,
-        cold: 0,
-        replenishers: 0,
-        memory: DEGRADE,
-        ..Config::of::<DecapsulationKey>(1)
-    };
+    let config = Config::fixed::<DecapsulationKey>(64, DEGRADE);
     let signs: Arc<dyn SignRefill> = Arc::clone(&keys) as _;
     let supply = CertifiedSupply::start(config, KEY_KIND, signs, || Ok(())).unwrap();
     supply.fill(&mut supply.desk(()), &mut |_| ()).unwrap();

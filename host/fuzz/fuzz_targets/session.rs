@@ -33,15 +33,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let seeds = SigningSeeds::draw(deployment, Validity::ALWAYS).expect("entropy");
     let keys = Arc::new(seeds.keys().expect("keys"));
     let memory = Options { on_failure: OnFailure::Degrade, huge: false };
-    let config = Config {
-        shards: 1,
-        hot: 1,
-        warm: 0,
-        cold: 0,
-        replenishers: 0,
-        memory,
-        ..Config::of::<DecapsulationKey>(1)
-    };
+    let config = Config::fixed::<DecapsulationKey>(1, memory);
     let supply = CertifiedSupply::start(config, KEY_KIND, keys, || Ok(())).expect("a supply");
     supply.fill(&mut supply.desk(()), &mut |_| ()).expect("a key");
     let settings =

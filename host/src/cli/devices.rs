@@ -2,6 +2,7 @@
 
 use super::model::Model;
 use super::output::Output;
+use super::session::median;
 use crate::error::{Error, Kind, Result};
 use crate::families::mlkem::DecapsulationKey;
 use crate::identity::gate::{Claim, Passage, fingerprint_message, proof_message};
@@ -178,15 +179,7 @@ fn server(
     let deployment = signs.deployment();
     // Two handshakes each; no thread makes up for them.
     let keys = u32::try_from(2 * count).unwrap_or(u32::MAX);
-    let config = Config {
-        shards: 1,
-        hot: keys,
-        warm: 0,
-        cold: 0,
-        replenishers: 0,
-        memory,
-        ..Config::of::<DecapsulationKey>(1)
-    };
+    let config = Config::fixed::<DecapsulationKey>(keys, memory);
     let supply = CertifiedSupply::start(config, KEY_KIND, signs, || Ok(()))?;
     supply.fill(&mut supply.desk(()), &mut |_| ())?;
     let epochs = Epochs { policy: 1, identity: registry.current_epoch() };
@@ -289,11 +282,6 @@ fn recall(gate: &Gate, devices: &[Device]) -> Result<f64> {
 
 fn proven(security: &Security) -> usize {
     security.johnson.max(security.unique)
-}
-
-fn median(mut us: Vec<f64>) -> f64 {
-    us.sort_unstable_by(f64::total_cmp);
-    us.get(us.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 impl Report {

@@ -217,8 +217,8 @@ fn record(wire: &mut Wire, made: &mut Made) -> Result<()> {
     Ok(())
 }
 
-/// Times of many, in microseconds.
-fn median(mut us: Vec<f64>) -> f64 {
+/// The median of many times.
+pub fn median(mut us: Vec<f64>) -> f64 {
     us.sort_by(f64::total_cmp);
     us.get(us.len() / 2).copied().unwrap_or_default()
 }
@@ -271,15 +271,7 @@ fn attempt(arguments: &Try, output: &mut Output) -> Result<()> {
         None => DeviceKey::draw()?,
     };
     let deployment = keys.deployment();
-    let config = Config {
-        shards: 1,
-        hot: KEYS,
-        warm: 0,
-        cold: 0,
-        replenishers: 0,
-        memory: MEMORY,
-        ..Config::of::<DecapsulationKey>(1)
-    };
+    let config = Config::fixed::<DecapsulationKey>(KEYS, MEMORY);
     let signs: Arc<dyn SignRefill> = Arc::new(keys);
     let supply = CertifiedSupply::start(config, KEY_KIND, signs, || Ok(()))?;
     let mut watch = Stopwatch::start();

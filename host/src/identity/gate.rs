@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  who comes first: epoch, nullifier, proof ──▶ digest ──▶ verify ──▶ nullifier unused? ──▶ verdict kept
-//!                      39 KB                    21 us      0.2 ms      on the disk
+//!                      39 KB                                           on the disk
 //!  who comes back:  epoch, nullifier, digest ─────────────────────────────────────────────▶ verdict found
-//!                      68 bytes                                                              1 us
+//!                      68 bytes
 //! ```
 //!
 //! # What a hit proves, and what it does not

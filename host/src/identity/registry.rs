@@ -23,7 +23,7 @@
 //!
 //! # Revocation
 //! A proof does not say whose it is, so the roots before a revocation must go, all at once and without overlap:
-//! everybody proves anew (some 25 ms on a device of today, by itself), and sessions that were admitted under them
+//! everybody proves anew, on his own device, and sessions that were admitted under them
 //! are their keeper's to end. Publications that only add keep the epochs before them for an overlap. So enrol as
 //! it comes, and revoke in batches where that can wait.
 //!

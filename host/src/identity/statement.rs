@@ -38,8 +38,8 @@ pub struct Statement {
     pub nullifier: Node,
 }
 
-/// Digest of a proof's bytes, as [leaves](symbolon_core::attest::Leaf::proof) name it: SHA-256, 21 us for 39 KB where
-/// SHA3-256 takes 175. Who comes back sends it in place of the proof.
+/// Digest of a proof's bytes, as [leaves](symbolon_core::attest::Leaf::proof) name it: SHA-256, which
+/// processors have instructions for. Who comes back sends it in place of the proof.
 #[must_use]
 pub fn proof_digest(proof: &[u8]) -> Digest {
     bulk(Domain::PROOF, &[proof])

@@ -71,6 +71,13 @@ impl Config {
         }
     }
 
+    /// One shard of so many keys, which nobody makes up for: whoever starts the supply fills it.
+    #[must_use]
+    pub fn fixed<T: Material>(keys: u32, memory: Options) -> Self {
+        let (shards, warm, cold, replenishers) = (1, 0, 0, 0);
+        Self { shards, hot: keys, warm, cold, replenishers, memory, ..Self::of::<T>(1) }
+    }
+
     /// The cells of each shard.
     #[must_use]
     pub fn shard(&self) -> u32 {

@@ -9,7 +9,7 @@
 use super::meter::{Allowance, Meter};
 use super::problem::Problem;
 use crate::error::{Error, Kind, Result};
-use crate::keyring::hex;
+use crate::keyring::{hex, unhex};
 use crate::keys::lock;
 use crate::private_file;
 use crate::random::random;
@@ -278,26 +278,12 @@ fn parse(value: &[u8]) -> Option<([u8; 8], Zeroizing<[u8; 32]>)> {
     Some((unhex(id)?, secret))
 }
 
-/// `N` bytes from 2 N hexadecimal digits.
-pub(super) fn unhex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    if pairs.len() != N {
-        return None;
-    }
-    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
-    let mut out = [0; N];
-    for (out, [high, low]) in out.iter_mut().zip(pairs) {
-        *out = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(out)
-}
-
 /// The keys in force; with the meters of those that were before.
 fn read(dir: &Path, before: &Keys) -> Result<Keys> {
     let path = dir.join(FILE);
     let mut keys = Keys::new();
     for entry in list(dir)? {
-        let parsed = unhex(entry.id.as_bytes()).zip(unhex(entry.sha256.as_bytes()));
+        let parsed = unhex(&entry.id).zip(unhex(&entry.sha256));
         let (id, sha256) =
             parsed.ok_or_else(|| malformed(&path, "has an id or hash that is none"))?;
         if entry.revoked_ms.is_some() {

@@ -42,15 +42,7 @@ fn world(keys: u32) -> World {
     let deployment = Deployment { id: [7; 16], epoch: 1 };
     let signing = SigningSeeds::draw(deployment, Validity::ALWAYS).unwrap().keys().unwrap();
     let ring = Keyring::parse(&signing.public(), Path::new("verify.key")).unwrap();
-    let config = Config {
-        shards: 1,
-        hot: keys,
-        warm: 0,
-        cold: 0,
-        replenishers: 0,
-        memory: MEMORY,
-        ..Config::of::<DecapsulationKey>(1)
-    };
+    let config = Config::fixed::<DecapsulationKey>(keys, MEMORY);
     let supply = CertifiedSupply::start(config, KEY_KIND, Arc::new(signing), || Ok(())).unwrap();
     supply.fill(&mut supply.desk(()), &mut |_| ()).unwrap();
     let settings = Settings { memory: MEMORY, sessions: 8, ..Settings::default() };

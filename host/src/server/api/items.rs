@@ -1,13 +1,13 @@
 //! One attempt as clients state it, checked.
 
 use super::super::App;
-use super::super::access::unhex;
 use super::super::roster::Seat;
 use super::Problem;
 use crate::batch::Request;
 use crate::batching::Priority;
 use crate::error::Kind;
 use crate::input::{MAX_DIMS, check_id};
+use crate::keyring::unhex;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
