@@ -57,7 +57,10 @@ impl Report {
         let result = check();
         let time = start.elapsed();
         let outcome = match result {
-            Ok(()) => Outcome::Ok,
+            Ok(()) => {
+                println!("ok {name}: {:.1} s", time.as_secs_f64());
+                Outcome::Ok
+            }
             Err(error) => match error.downcast_ref::<Unmet>() {
                 Some(Unmet::Skip(why)) => skipped(name, why),
                 Some(Unmet::Missing(why)) if self.skip_missing => skipped(name, why),

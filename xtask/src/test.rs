@@ -23,7 +23,7 @@ pub fn run(report: &mut Report) {
             if !is_here {
                 return Err(Unmet::Skip(format!("this processor has no {isa}")).into());
             }
-            let mut command = cargo(["test", "-p", "symbolon-core"]);
+            let mut command = cargo(["test", "--workspace"]);
             command.args(
                 ["oracle", "general", "matching", "noise", "vectors"]
                     .iter()

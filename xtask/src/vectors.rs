@@ -17,7 +17,7 @@ pub struct Args {
 /// Checks or writes the vectors.
 pub fn run(report: &mut Report, args: &Args) {
     report.step("vectors", || {
-        let mut command = cargo(["test", "-p", "symbolon-core", "--test", "vectors"]);
+        let mut command = cargo(["test", "--workspace", "--test", "vectors"]);
         // A variable left over in the shell must not turn a check into a rewrite.
         command.env_remove("SYMBOLON_BLESS");
         if args.bless {
