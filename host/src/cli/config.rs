@@ -229,6 +229,18 @@ settings! {
         "Bytes of their responses";
     "idempotency.minutes", idempotency_minutes: u64 = 10, Some(1..=10_080),
         "How long they are remembered";
+    "identities.publish-seconds", identities_publish_seconds: u64 = 300, Some(1..=86_400),
+        "How often identities that were enrolled meanwhile are published; revocations are at once";
+    "identities.overlap-hours", identities_overlap_hours: u64 = 24, Some(0..=8760),
+        "How long proofs hold after the next publication that revokes nobody";
+    "identities.verdicts", identities_verdicts: u64 = 1 << 17, Some(1024..=1 << 30),
+        "Verdicts on proofs that are kept";
+    "sessions.places", sessions_places: u64 = 1 << 14, Some(1..=1 << 24),
+        "Sessions at a time, where the store has a registry of identities";
+    "sessions.minutes", sessions_minutes: u64 = 480, Some(1..=34_560),
+        "The longest that a session lasts";
+    "sessions.keys", sessions_keys: u64 = 256, Some(64..=1 << 20),
+        "ML-KEM keys for handshakes that are made ahead; as many may be under way";
     "drain.seconds", drain_seconds: u64 = 30, Some(0..=3600),
         "How long what is under way may take once the server is told to stop";
     "log-level", log_level: Level = Level::Info, None,

@@ -7,10 +7,14 @@ use super::{KeyUse, Window, signing_json, signing_line};
 use crate::batch::Pipeline;
 use crate::batching::Settings as Batching;
 use crate::error::{Error, Kind, Result};
+use crate::families::mlkem::DecapsulationKey;
 use crate::gateway::Gateway;
+use crate::identity::registry::{self, Registry};
+use crate::identity::{Gate, gate};
 use crate::isa;
 use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
 use crate::log::Log;
+use crate::pools::Config as Supply;
 use crate::server::access::Access;
 use crate::server::attempts::Attempts;
 use crate::server::decide;
@@ -18,7 +22,9 @@ use crate::server::idempotency::{self, Idempotency};
 use crate::server::listen::{self, Settings};
 use crate::server::meter::Allowance;
 use crate::server::roster::{Registrar, Roster};
+use crate::server::sessions::{self, Sessions};
 use crate::server::{self, Limits, Parts};
+use crate::session;
 use crate::signer::Signer;
 use crate::store::Writer;
 use serde_json::json;
@@ -29,6 +35,7 @@ use std::time::Duration;
 use symbolon_core::bfv::{Q54, Q81};
 use symbolon_core::matching::{Layout, Threshold};
 use symbolon_platform::clock;
+use symbolon_platform::locked::{OnFailure, Options};
 use zeroize::Zeroizing;
 
 /// People of the demonstration.
@@ -142,7 +149,9 @@ impl Server<'_> {
             window_ms: config.window_ms,
             window_batches: u16::try_from(config.window_batches).unwrap_or(u16::MAX),
         };
-        let signer = Arc::new(Signer::start(log, Arc::new(signing), window.settings())?);
+        let signing = Arc::new(signing);
+        let sessions = self.sessions(Arc::clone(&signing), output)?;
+        let signer = Arc::new(Signer::start(log, signing, window.settings())?);
         let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
         let batching = Batching {
             capacity: large(config.batch_queue),
@@ -167,6 +176,7 @@ impl Server<'_> {
                 bytes: large(config.idempotency_bytes),
                 time: minutes(config.idempotency_minutes),
             })?,
+            sessions,
         };
         let metrics = server::run(parts, self.limits(), &self.sockets()?, |address| {
             self.ready(address, output)
@@ -175,6 +185,60 @@ impl Server<'_> {
             return output.line(json!({ "signing": signing_json(&metrics) }).to_string());
         }
         output.line(signing_line(&metrics))
+    }
+
+    /// Sessions, where there is a registry of identities.
+    fn sessions(
+        &self,
+        signing: Arc<SigningKeys>,
+        output: &mut Output,
+    ) -> Result<Option<Arc<Sessions>>> {
+        let config = self.config;
+        if !self.dir.join(registry::FILE).exists() {
+            return Ok(None);
+        }
+        let registry = Registry::open(self.dir)?;
+        let deployment = self.seeds.deployment;
+        if registry.deployment() != deployment.id {
+            let message = "the registry of identities is another deployment's";
+            return Err(Error::new(Kind::Config, message).in_file(registry::FILE));
+        }
+        let on_failure = if config.keys_locked { OnFailure::Refuse } else { OnFailure::Degrade };
+        let memory = Options { on_failure, huge: false };
+        let lifetime = Duration::from_secs(60 * config.sessions_minutes);
+        let gate = Gate::new(
+            Arc::new(registry),
+            gate::Settings {
+                capacity: large(config.identities_verdicts),
+                session: lifetime,
+                ..gate::Settings::default()
+            },
+        )?;
+        let keys = small(config.sessions_keys);
+        let settings = session::Settings {
+            sessions: small(config.sessions_places),
+            lifetime,
+            memory,
+            ..session::Settings::default()
+        };
+        let limits = sessions::Limits {
+            handshakes: keys,
+            publish: Duration::from_secs(config.identities_publish_seconds),
+            overlap_ms: config.identities_overlap_hours * 60 * 60 * 1000,
+            policy: deployment.epoch,
+        };
+        let supply = Supply { replenishers: 1, ..Supply::fixed::<DecapsulationKey>(keys, memory) };
+        let sessions = Sessions::start(gate, signing, supply, settings, limits)?;
+        let supply = sessions.supply();
+        let bar = output.progress("keys for sessions", keys as usize);
+        supply.fill(&mut supply.desk(()), &mut |progress| {
+            bar.set_position(progress.made.into());
+        })?;
+        bar.finish_and_clear();
+        if let Some(reason) = sessions.server().degraded() {
+            output.warn(&format!("ticket keys are in memory that is not protected: {reason}"));
+        }
+        Ok(Some(sessions))
     }
 
     fn limits(&self) -> Limits {

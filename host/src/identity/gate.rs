@@ -297,7 +297,12 @@ impl Admit for Gate {
                 }
             }
             Presented::Proof(_) => {
-                self.present(device, &claim, rest).map_err(|_| Refused::Refused)?
+                self.present(device, &claim, rest).map_err(|error| match error.kind() {
+                    Kind::Proof | Kind::ProofFormat | Kind::Root | Kind::Nullifier => {
+                        Refused::Refused
+                    }
+                    _ => Refused::Failed,
+                })?
             }
         };
         let identity_epoch = self.registry.current_epoch();

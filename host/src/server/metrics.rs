@@ -1,6 +1,7 @@
 //! Numbers for Prometheus, in its text format. Nothing in them names a person or a key.
 
 use super::App;
+use super::sessions::Sessions;
 use crate::batching::breaker::State;
 use crate::batching::histogram::{Counts, Histogram};
 use std::fmt::{Display, Write};
@@ -11,11 +12,19 @@ use std::time::{Duration, Instant};
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The addresses that are counted apart.
-const ROUTES: [&str; 11] = [
+const ROUTES: [&str; 19] = [
     "/v1/authentications",
     "/v1/authentications:batch",
     "/v1/enrolments",
     "/v1/enrolments/{id}",
+    "/v1/sessions",
+    "/v1/sessions/{id}",
+    "/v1/sessions/{id}/resume",
+    "/v1/sessions/{id}/authentications",
+    "/v1/handshakes/{id}",
+    "/v1/identities/{id}",
+    "/v1/identities/{id}/path",
+    "/v1/epochs",
     "/v1/receipts/{request}",
     "/v1/keys",
     "/livez",
@@ -169,15 +178,22 @@ pub(super) fn page(app: &App) -> String {
     let wait = pace.wait().as_secs_f64();
     page.gauge("batch_wait_seconds", "How long an attempt waits for others.", wait);
     page.gauge("batch_enough", "Attempts that are enough for a batch.", pace.size());
-    page.head("breaker_state", "gauge", "The breaker of batches: 1 for the state that it is in.");
-    let state = breaker.state();
-    for (name, is) in
-        [("closed", State::Closed), ("open", State::Open), ("half_open", State::HalfOpen)]
-    {
-        let label = format!("{{state=\"{name}\"}}");
-        page.value("breaker_state", &label, u8::from(is == state));
+    let identity = parts.sessions.as_ref().map(|sessions| ("identity", sessions.stage().0));
+    let breakers: Vec<_> = [("decision", breaker)].into_iter().chain(identity).collect();
+    page.head("breaker_state", "gauge", "A stage's breaker: 1 for the state that it is in.");
+    for (stage, breaker) in &breakers {
+        let state = breaker.state();
+        for (name, is) in
+            [("closed", State::Closed), ("open", State::Open), ("half_open", State::HalfOpen)]
+        {
+            let label = format!("{{stage=\"{stage}\",state=\"{name}\"}}");
+            page.value("breaker_state", &label, u8::from(is == state));
+        }
     }
-    page.counter("breaker_opened_total", "Times that it has opened.", breaker.opened());
+    page.head("breaker_opened_total", "counter", "Times that it has opened.");
+    for (stage, breaker) in &breakers {
+        page.value("breaker_opened_total", &format!("{{stage=\"{stage}\"}}"), breaker.opened());
+    }
 
     let rotations = decider.rotations();
     page.gauge("bfv_epoch", "Number of the BFV key in use.", decider.epoch());
@@ -230,6 +246,9 @@ pub(super) fn page(app: &App) -> String {
         "Attempts refused while an identity was locked.",
         load(&attempts.locked),
     );
+    if let Some(sessions) = &parts.sessions {
+        devices(&mut page, sessions);
+    }
     let (entries, bytes) = parts.idempotency.held();
     page.gauge("idempotency_entries", "Requests remembered.", entries);
     page.gauge("idempotency_bytes", "Bytes of their responses.", bytes);
@@ -237,6 +256,37 @@ pub(super) fn page(app: &App) -> String {
         page.gauge("process_resident_bytes", "Memory of the process.", bytes);
     }
     page.0
+}
+
+/// Of devices, their sessions and their proofs.
+fn devices(page: &mut Page, sessions: &Sessions) {
+    let server = sessions.server();
+    let counts = server.counts();
+    page.gauge("sessions", "Sessions that hold.", server.sessions());
+    page.gauge("handshakes", "Handshakes under way.", sessions.handshakes());
+    page.counter("sessions_opened_total", "Sessions made.", counts.opened);
+    page.counter("handshakes_refused_total", "Handshakes refused.", counts.refused);
+    page.counter("sessions_resumed_total", "Sessions resumed.", sessions.resumed());
+    let help = "Resumes whose ticket had been used: replays, thefts, answers that were lost.";
+    page.counter("sessions_spent_total", help, counts.spent);
+    let help = "Resumes refused for other reasons.";
+    page.counter("sessions_not_resumed_total", help, counts.not_resumed);
+    let (_, panics) = sessions.stage();
+    page.counter("identity_panics_total", "Panics while judging identities.", panics);
+
+    let proofs = sessions.gate().counts();
+    page.counter("proofs_accepted_total", "Proofs accepted for the first time.", proofs.accepted);
+    page.counter("proofs_again_total", "Proofs verified again.", proofs.again);
+    page.counter("proofs_refused_total", "Proofs refused.", proofs.refused);
+    page.gauge("identity_epoch", "The registry's epoch.", sessions.registry().current_epoch());
+
+    let cache = sessions.gate().cache();
+    page.counter("verdict_hits_total", "Verdicts found.", cache.stats.hits);
+    page.counter("verdict_misses_total", "Verdicts not found.", cache.stats.misses);
+
+    let supply = sessions.supply().status();
+    page.gauge("session_keys", "ML-KEM keys that are ready.", supply.level);
+    page.counter("session_keys_missed_total", "Times that none was.", supply.misses);
 }
 
 /// Where the system says.

@@ -16,6 +16,7 @@
 //! | [`roster`] | who is enrolled, in memory and on the disk |
 //! | [`attempts`] | how often an identity may be tried in vain |
 //! | [`decide`] | from the handlers to the batching service and back |
+//! | [`sessions`] | devices that prove to be enrolled, and what follows |
 //! | [`meter`] | budgets that refill |
 //! | [`metrics`] | numbers for Prometheus |
 //!
@@ -37,6 +38,8 @@
 //! + 65536 x 300                         batches that wait for a signature
 //! + idempotency.bytes + 200 entries     responses to be given again
 //! + 36 MiB                              caches of the three databases
+//! + sessions (100 + 1.5 KiB)            sessions and, of those in use, their keys
+//! + 64 MiB + 82 verdicts                the registry's cache, and that of verdicts
 //! + workers x 1 MiB                     working memory of the pipeline, and the keys
 //! ```
 //!
@@ -54,6 +57,7 @@ pub mod meter;
 pub mod metrics;
 pub mod problem;
 pub mod roster;
+pub mod sessions;
 
 use crate::error::{Error, Kind, Result};
 use crate::gateway::Gateway;
@@ -109,6 +113,8 @@ pub struct Parts {
     pub access: access::Access,
     /// Responses to be given again.
     pub idempotency: idempotency::Idempotency,
+    /// Sessions, where there is a registry of identities.
+    pub sessions: Option<Arc<sessions::Sessions>>,
 }
 
 /// A server's state.
@@ -150,7 +156,10 @@ impl App {
     ///
     /// Errors: what failed log or signing.
     pub fn finish(self) -> Result<signer::Metrics> {
-        let Parts { registrar, attempts, decider, signer, .. } = self.parts;
+        let Parts { registrar, attempts, decider, signer, sessions, .. } = self.parts;
+        if let Some(sessions) = sessions {
+            sessions.finish();
+        }
         decider.drain();
         registrar.finish();
         attempts.finish();

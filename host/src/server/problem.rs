@@ -45,14 +45,18 @@ impl Problem {
         match self.kind {
             Kind::Request | Kind::Parse | Kind::Argument => StatusCode::BAD_REQUEST,
             Kind::ApiKey => StatusCode::UNAUTHORIZED,
-            Kind::Role => StatusCode::FORBIDDEN,
+            Kind::Role | Kind::Session => StatusCode::FORBIDDEN,
             Kind::UnknownId | Kind::UnknownRequest | Kind::NoRoute => StatusCode::NOT_FOUND,
             Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Slow => StatusCode::REQUEST_TIMEOUT,
-            Kind::DuplicateId | Kind::Idempotency => StatusCode::CONFLICT,
+            Kind::DuplicateId | Kind::DuplicateLeaf | Kind::Unpublished | Kind::Idempotency => {
+                StatusCode::CONFLICT
+            }
+            Kind::Ticket => StatusCode::GONE,
+            Kind::IdentitiesFull => StatusCode::INSUFFICIENT_STORAGE,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Kind::Dimension | Kind::NotFinite | Kind::ZeroVector | Kind::Id => {
+            Kind::Dimension | Kind::NotFinite | Kind::ZeroVector | Kind::Id | Kind::Leaf => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Kind::Busy | Kind::Rate | Kind::Locked => StatusCode::TOO_MANY_REQUESTS,

@@ -35,4 +35,6 @@ pub enum Refused {
     Unknown,
     /// No.
     Refused,
+    /// It could not be judged: that is no fault of the device's.
+    Failed,
 }

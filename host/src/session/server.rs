@@ -418,6 +418,14 @@ fn session(contents: &Contents) -> Session {
     }
 }
 
+/// What a device is told that is not admitted.
+fn of(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Failed => Refusal::Internal,
+        Refused::Unknown | Refused::Refused => Refusal::Identity,
+    }
+}
+
 /// The keys of a resumed session: of the ticket's secret, the binder, which is over all that the client
 /// said, and the server's nonce.
 #[derive(Default)]
@@ -538,7 +546,7 @@ impl<'a> Offered<'a> {
                 *out = asked.handshake.say(Side::Server, &ask(), &mut [])?;
                 Ok(Step::Ask(asked))
             }
-            Err(_) => Err(Refusal::Identity),
+            Err(refused) => Err(of(refused)),
         }
     }
 }
@@ -559,7 +567,7 @@ impl Asked<'_> {
             read_prove(message)?;
             let proof = self.handshake.hear(Side::Client, HEAD, message)?;
             let admitted = server.admit.admit(&self.device, Presented::Proof(&proof));
-            self.welcome(admitted.map_err(|_| Refusal::Identity)?, channel, out)
+            self.welcome(admitted.map_err(of)?, channel, out)
         };
         wiping::<BEGIN_STACK, _>(|| server.refusing(work))
     }

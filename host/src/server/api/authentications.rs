@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
+use symbolon_core::attest::Digest;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
@@ -79,12 +80,18 @@ pub async fn authenticate(
         Ok(body) => body.bytes,
         Err(problem) => return problem.into_response(),
     };
-    let work = decide_one(&app, &body, began);
+    let work = decide_one(&app, &body, began, None);
     once(&app, &caller, &head.headers, "/v1/authentications", &body, work).await
 }
 
-async fn decide_one(app: &Arc<App>, body: &[u8], began: Instant) -> Result<Said, Problem> {
-    let answer = submit(app, body, began)?;
+/// Decides what a body asks for. `proof` is the digest of the identity proof that it came with.
+pub(super) async fn decide_one(
+    app: &Arc<App>,
+    body: &[u8],
+    began: Instant,
+    proof: Option<Digest>,
+) -> Result<Said, Problem> {
+    let answer = submit(app, body, began, proof)?;
     let lost = |_| Problem::new(Kind::Internal, "the attempt was lost");
     let verdict = answer.await.map_err(lost)??;
     let json = serde_json::to_string(&Decision::from(verdict));
@@ -97,10 +104,12 @@ fn submit(
     app: &Arc<App>,
     body: &[u8],
     began: Instant,
+    proof: Option<Digest>,
 ) -> Result<oneshot::Receiver<crate::error::Result<Verdict>>, Problem> {
     let attempt: Attempt<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
     let nonce = attempt.nonce.map(|nonce| nonce.0);
-    let checked = check(app, &attempt.id, &attempt.embedding.0, nonce)?;
+    let mut checked = check(app, &attempt.id, &attempt.embedding.0, nonce)?;
+    checked.request.proof = proof;
     let (ask, answer) = oneshot::channel();
     let under_way = decide::Attempt::begin(&checked.seat, &app.parts.attempts, Asker::One(ask))
         .map_err(locked)?;

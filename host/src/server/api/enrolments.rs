@@ -4,7 +4,7 @@ use super::super::access::{Caller, Role};
 use super::super::idempotency::Said;
 use super::super::{App, SINGLE_BYTES};
 use super::items::{Embedding, dimensions, malformed};
-use super::{Problem, body, empty, once};
+use super::{Problem, body, empty, identities, once};
 use crate::error::Kind;
 use crate::gallery;
 use crate::input::check_id;
@@ -87,7 +87,7 @@ async fn finished(done: super::super::roster::Done) -> Result<(), Problem> {
 /// Remove somebody.
 ///
 /// The answer comes when the store has forgotten the template; attempts find nobody from then on. Those under way
-/// are still decided.
+/// are still decided. An identity of that id is revoked first: see DELETE /v1/identities/{id}.
 #[utoipa::path(
     delete, path = "/v1/enrolments/{id}", tag = "enrolment",
     params(("id" = String, Path, description = "Who, percent-encoded")),
@@ -107,6 +107,16 @@ pub async fn remove(
     caller.require(&[Role::Enrol])?;
     let malformed = |_| Problem::new(Kind::Id, "the id is not UTF-8, percent-encoded");
     let Path(id) = id.map_err(malformed)?;
-    finished(app.parts.registrar.remove(id)?).await?;
+    let mut revoked = false;
+    if let Some(sessions) = &app.parts.sessions {
+        let id = id.clone();
+        revoked =
+            identities::blocking(&app, sessions, move |sessions| sessions.revoke(&id)).await?;
+    }
+    match finished(app.parts.registrar.remove(id)?).await {
+        // There was an identity, if no template.
+        Err(problem) if revoked && problem.kind == Kind::UnknownId => {}
+        other => other?,
+    }
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -5,10 +5,12 @@ mod batch;
 mod body;
 mod enrolments;
 mod health;
+mod identities;
 mod items;
 mod keys;
 mod openapi;
 mod receipts;
+mod sessions;
 
 use super::App;
 use super::access::Caller;
@@ -21,7 +23,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
@@ -40,6 +42,14 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/authentications:batch", post(batch::authenticate))
         .route("/v1/enrolments", post(enrolments::enrol))
         .route("/v1/enrolments/{id}", delete(enrolments::remove))
+        .route("/v1/sessions", post(sessions::greet))
+        .route("/v1/sessions/{id}", delete(sessions::end))
+        .route("/v1/sessions/{id}/resume", post(sessions::resume))
+        .route("/v1/sessions/{id}/authentications", post(sessions::authenticate))
+        .route("/v1/handshakes/{id}", post(sessions::go_on))
+        .route("/v1/identities/{id}", put(identities::enrol).delete(identities::revoke))
+        .route("/v1/identities/{id}/path", get(identities::path))
+        .route("/v1/epochs", post(identities::publish))
         .route("/v1/receipts/{request}", get(receipts::fetch))
         .route("/v1/keys", get(keys::list))
         .route("/metrics", get(health::metrics))

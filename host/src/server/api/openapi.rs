@@ -1,6 +1,8 @@
 //! `/openapi.json`, made from the handlers, and a page that shows it.
 
-use super::{authentications, batch, enrolments, health, items, keys, receipts};
+use super::{
+    authentications, batch, enrolments, health, identities, items, keys, receipts, sessions,
+};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use std::sync::LazyLock;
@@ -16,10 +18,13 @@ use utoipa::{Modify, OpenApi};
     ),
     paths(
         authentications::authenticate, batch::authenticate, enrolments::enrol, enrolments::remove,
+        sessions::greet, sessions::go_on, sessions::resume, sessions::authenticate, sessions::end,
+        identities::enrol, identities::revoke, identities::path, identities::publish,
         receipts::fetch, keys::list, health::live, health::ready, health::metrics,
     ),
     components(schemas(
-        items::Attempt, items::Rank, authentications::Decision, enrolments::Enrolment, batch::Line
+        items::Attempt, items::Rank, authentications::Decision, enrolments::Enrolment, batch::Line,
+        identities::Leaf
     )),
     modifiers(&Keys),
 )]
