@@ -2,6 +2,7 @@
 
 mod apikey;
 mod auth;
+mod client;
 mod config;
 mod demo;
 mod devices;
@@ -10,7 +11,7 @@ mod identity;
 mod keygen;
 mod keys;
 mod load;
-mod load_plot;
+
 mod log;
 mod model;
 mod output;

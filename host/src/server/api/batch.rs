@@ -1,12 +1,7 @@
 //! `POST /v1/authentications:batch`
 //!
-//! Two formats, with the same results. `application/x-ndjson`: a line an attempt, as for one. And for machines
-//! `application/vnd.symbolon.attempts`, integers and floats little-endian:
-//!
-//! ```text
-//! "SYB1" (4) then for each attempt:
-//! id's length (2) | id | flags (1): bit 0, a nonce follows; the others are 0 | nonce (16) | dims x f32 (4)
-//! ```
+//! Two formats, with the same results: `application/x-ndjson`, a line an attempt, as for one; and for machines the
+//! [binary form](super::binary).
 
 use super::super::access::{Caller, Role};
 use super::super::decide::{self, Asker, Item, Verdict};
@@ -14,7 +9,7 @@ use super::super::idempotency::Said;
 use super::super::{App, MAX_ITEMS};
 use super::authentications::Decision;
 use super::items::{self, Attempt, Rank, check, locked, malformed};
-use super::{IDEMPOTENCY_KEY, Problem, body, once};
+use super::{IDEMPOTENCY_KEY, Problem, binary, body, once};
 use crate::batching::{Priority, Rejected};
 use crate::error::{Error, Kind};
 use axum::Extension;
@@ -37,9 +32,6 @@ use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
 const NDJSON: &str = "application/x-ndjson";
-const BINARY: &str = "application/vnd.symbolon.attempts";
-const MAGIC: [u8; 4] = *b"SYB1";
-const NONCE: u8 = 1;
 /// Bytes of results that leave together.
 const CHUNK: usize = 8 << 10;
 /// Attempts that are submitted before others on the thread have their turn.
@@ -107,18 +99,18 @@ pub async fn authenticate(
     let (head, incoming) = request.into_parts();
     let received = async {
         caller.require(&[Role::Authenticate])?;
-        let binary = body::media_type(&head.headers, &[NDJSON, BINARY])? == 1;
+        let is_binary = body::media_type(&head.headers, &[NDJSON, binary::MEDIA_TYPE])? == 1;
         let known = |_| Problem::new(Kind::Request, "the query has priority and deadline_ms");
         let Query(defaults) = defaults.map_err(known)?;
         let body = body::read(&app, &head.headers, incoming, app.limits.batch_bytes).await?;
         if app.is_draining() {
             return Err(super::super::problem::draining());
         }
-        let places = match binary {
-            true => binary_items(&body.bytes, app.parts.dims)?,
+        let places = match is_binary {
+            true => binary::places(&body.bytes, app.parts.dims)?,
             false => lines(&body.bytes)?,
         };
-        Ok((Items { binary, places, body }, defaults))
+        Ok((Items { is_binary, places, body }, defaults))
     };
     let (items, defaults) = match received.await {
         Ok(received) => received,
@@ -155,14 +147,10 @@ async fn gather(job: Job, items: Items, mut stream: mpsc::Receiver<Part>) -> Res
 }
 
 struct Items {
-    binary: bool,
+    is_binary: bool,
     /// Where each is in the body.
     places: Vec<Range<usize>>,
     body: body::Bytes,
-}
-
-fn too_many() -> Problem {
-    Problem::new(Kind::TooLarge, format!("a batch has at most {MAX_ITEMS} attempts"))
 }
 
 /// The lines that are not empty.
@@ -173,55 +161,13 @@ fn lines(body: &[u8]) -> Result<Vec<Range<usize>>, Problem> {
         let end = start + line.len();
         if !line.trim_ascii().is_empty() {
             if places.len() == MAX_ITEMS {
-                return Err(too_many());
+                return Err(binary::too_many().into());
             }
             places.push(start..end);
         }
         start = end;
     }
     Ok(places)
-}
-
-/// The items of the binary form.
-fn binary_items(body: &[u8], dims: usize) -> Result<Vec<Range<usize>>, Problem> {
-    let damaged = |index: usize| {
-        Problem::new(Kind::Request, format!("the binary form is damaged at attempt {index}"))
-    };
-    let mut rest = body
-        .strip_prefix(&MAGIC)
-        .ok_or_else(|| Problem::new(Kind::Request, "the binary form begins with SYB1"))?;
-    let mut places = Vec::new();
-    while !rest.is_empty() {
-        if places.len() == MAX_ITEMS {
-            return Err(too_many());
-        }
-        let start = body.len() - rest.len();
-        let (_, after) = split(rest, dims).ok_or_else(|| damaged(places.len()))?;
-        rest = after;
-        places.push(start..body.len() - rest.len());
-    }
-    Ok(places)
-}
-
-/// An attempt's parts in the binary form.
-struct Parts<'a> {
-    id: &'a [u8],
-    nonce: Option<[u8; 16]>,
-    values: &'a [u8],
-}
-
-/// The first attempt, and what follows it.
-fn split(bytes: &[u8], dims: usize) -> Option<(Parts<'_>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let (id, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
-    let (flags, rest) = rest.split_first()?;
-    let (nonce, rest) = match *flags {
-        0 => (None, rest),
-        NONCE => rest.split_first_chunk().map(|(nonce, rest)| (Some(*nonce), rest))?,
-        _ => return None,
-    };
-    let (values, rest) = rest.split_at_checked(4 * dims)?;
-    Some((Parts { id, nonce, values }, rest))
 }
 
 /// Submits attempts, and puts their results in order.
@@ -299,15 +245,15 @@ impl Job {
         let outcome = (|| {
             self.caller.charge()?;
             let Defaults { priority, deadline_ms } = self.defaults;
-            let (checked, rank, deadline_ms) = if items.binary {
+            let (checked, rank, deadline_ms) = if items.is_binary {
                 let damaged = || Problem::new(Kind::Request, "the binary form is damaged");
-                let (parts, _) = split(item, app.parts.dims).ok_or_else(damaged)?;
-                let id = std::str::from_utf8(parts.id)
+                let (attempt, _) =
+                    binary::Attempt::split(item, app.parts.dims).ok_or_else(damaged)?;
+                let id = std::str::from_utf8(attempt.id)
                     .map_err(|_| Problem::new(Kind::Id, "the id is not UTF-8"))?;
-                let (floats, _) = parts.values.as_chunks();
                 values.clear();
-                values.extend(floats.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))));
-                (check(app, id, values, parts.nonce)?, priority, deadline_ms)
+                values.extend(attempt.values().map(f64::from));
+                (check(app, id, values, attempt.nonce)?, priority, deadline_ms)
             } else {
                 let attempt: Attempt<'_> =
                     serde_json::from_slice(item).map_err(|e| malformed(&e))?;

@@ -2,6 +2,7 @@
 
 mod authentications;
 mod batch;
+pub mod binary;
 mod body;
 mod enrolments;
 mod health;

@@ -1,19 +1,20 @@
-//! `symbolon load`
+//! Load on the pipeline in this process.
 
-use super::auth::clear_decision;
-use super::model::Model;
-use super::output::Output;
-use super::{KeyUse, Window, threshold};
+use super::super::auth::clear_decision;
+use super::super::model::Model;
+use super::super::output::Output;
+use super::super::{signing_json, signing_line, threshold};
+use super::{
+    Arguments, Arrivals, Choice, Drawn, PREPARED, Pattern, drawn, latency_json, plot, wait,
+};
 use crate::batch::{Attempt, Outcome, Pipeline, Request};
 use crate::batching::histogram::{Counts, Histogram};
-use crate::batching::{Answer, Priority, Rejected, Reply, Service, Settings, Strategy};
+use crate::batching::{Answer, Priority, Rejected, Reply, Service, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::Gallery;
 use crate::gateway::Gateway;
 use crate::isa;
 use crate::keys::ParameterSet;
-use chacha20::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,110 +25,8 @@ use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::Threshold;
 use zeroize::Zeroizing;
 
-/// Put load on the pipeline, and measure what it answers.
-///
-/// In this process, without a network: model people are enrolled into a temporary directory, their
-/// attempts go one by one into the queues, are gathered into batches, matched, decided, logged on the disk and
-/// answered, and every answer is checked against the clear computation. Latency is from when an attempt was
-/// due to when its answer may leave; attempts that could not be submitted in time count from when they
-/// should have been, so a pipeline that stalls cannot hide it.
-///
-/// With --rate attempts come at random at that rate, whatever the pipeline does (open loop); with --concurrency
-/// so many are under way, and each answer sends the next (closed loop). --compare runs every strategy
-/// at rising rates and draws latency against load.
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// Attempts a second, at random times.
-    #[arg(long, value_name = "N", conflicts_with = "concurrency", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    rate: Option<u64>,
-    /// Attempts under way at a time.
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    concurrency: u64,
-    /// How long to measure; a fifth of it more to warm up.
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: u64,
-    #[command(flatten)]
-    batches: Batches,
-    /// Measure every strategy at 10 to 95 % of what the pipeline does at most.
-    #[arg(long, conflicts_with_all = ["rate", "concurrency", "strategy"])]
-    compare: bool,
-    /// Where --compare draws its plot, as SVG.
-    #[arg(long, value_name = "FILE", requires = "compare")]
-    plot: Option<std::path::PathBuf>,
-    /// People to enrol.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
-    identities: u64,
-    /// Dimensions of an embedding, 1 to 512.
-    #[arg(long, default_value_t = 128)]
-    dims: usize,
-    /// The least cosine that is accepted, -1 to 1.
-    #[arg(long, value_name = "COSINE", default_value = "0.5", allow_hyphen_values = true)]
-    threshold: String,
-    /// Parameter set.
-    #[arg(long, value_enum, default_value = "q54")]
-    params: ParameterSet,
-    /// Seed of the population and of the times.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    #[command(flatten)]
-    window: Window,
-    #[command(flatten)]
-    key_use: KeyUse,
-}
-
-/// How attempts become batches.
-#[derive(clap::Args)]
-struct Batches {
-    /// When a batch that is not full leaves.
-    #[arg(long, value_enum, default_value = "adaptive")]
-    strategy: Choice,
-    /// For `window` and `size`: how long the oldest attempt waits, in microseconds.
-    #[arg(long, value_name = "US", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
-    wait_us: u64,
-    /// For `size`: how many attempts are enough.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=32))]
-    batch_size: u32,
-    /// For `adaptive`: the time within which 99 of 100 answers are to come, in microseconds.
-    #[arg(long, value_name = "US", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
-    target_us: u64,
-    /// Attempts that may wait, of each priority.
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    queue: u64,
-}
-
-/// When a batch that is not full leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, clap::ValueEnum)]
-pub enum Choice {
-    /// When its oldest attempt has waited so long.
-    Window,
-    /// When it has so many attempts, or its oldest has waited so long.
-    Size,
-    /// As the time within which answers are to come allows.
-    Adaptive,
-}
-
-impl Choice {
-    const ALL: [Self; 3] = [Self::Window, Self::Size, Self::Adaptive];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Window => "window",
-            Self::Size => "size",
-            Self::Adaptive => "adaptive",
-        }
-    }
-}
-
-impl Batches {
-    fn strategy(&self, choice: Choice) -> Strategy {
-        let wait = Duration::from_micros(self.wait_us);
-        match choice {
-            Choice::Window => Strategy::Window { wait },
-            Choice::Size => Strategy::Size { size: self.batch_size, wait },
-            Choice::Adaptive => Strategy::Adaptive { p99: Duration::from_micros(self.target_us) },
-        }
-    }
-}
+/// Attempts under way at a time, unless said otherwise.
+const CONCURRENCY: u64 = 4096;
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     let Arguments { seed, identities, dims, params, .. } = *arguments;
@@ -146,18 +45,6 @@ struct Load<'a> {
     model: Model,
     threshold: Threshold,
 }
-
-/// How attempts come.
-#[derive(Clone, Copy)]
-enum Pattern {
-    /// So many a second.
-    Open(f64),
-    /// So many under way.
-    Closed(u64),
-}
-
-/// Different attempts that are prepared; then they come again.
-const PREPARED: u64 = 4096;
 
 /// An attempt, ready to be submitted, and what it is to be answered.
 struct Prepared {
@@ -226,14 +113,11 @@ impl Shown {
     }
 
     fn us(&self, part: f64) -> f64 {
-        self.latency.percentile(part).as_secs_f64() * 1e6
+        super::us(&self.latency, part)
     }
 
     fn json(&self) -> Value {
-        let (loop_, offered) = match self.pattern {
-            Pattern::Open(rate) => ("open", json!({ "rate_per_s": rate.round() })),
-            Pattern::Closed(n) => ("closed", json!({ "concurrency": n })),
-        };
+        let (loop_, offered) = self.pattern.json();
         json!({
             "strategy": self.strategy.name(),
             "loop": loop_,
@@ -246,10 +130,7 @@ impl Shown {
             "wrong": self.wrong,
             "answered_per_s": self.rate().round(),
             "batch_fill": (self.fill * 10.0).round() / 10.0,
-            "latency_us": {
-                "p50": self.us(0.5).round(), "p90": self.us(0.9).round(), "p99": self.us(0.99).round(),
-                "p99_9": self.us(0.999).round(), "max": self.us(1.0).round(),
-            },
+            "latency_us": latency_json(&self.latency),
         })
     }
 }
@@ -274,7 +155,7 @@ impl Load<'_> {
         } else {
             let pattern = match self.arguments.rate {
                 Some(rate) => Pattern::Open(rate as f64),
-                None => Pattern::Closed(self.arguments.concurrency),
+                None => Pattern::Closed(self.arguments.concurrency.unwrap_or(CONCURRENCY)),
             };
             vec![field.measure(self.arguments.batches.strategy, pattern, seconds, output)?]
         };
@@ -285,16 +166,16 @@ impl Load<'_> {
             let json = json!({
                 "mode": "in-process", "params": self.arguments.params.name(),
                 "dims": self.arguments.dims, "workers": workers(), "isa": self.kernels.isa(),
-                "runs": runs, "signing": super::signing_json(&signing),
+                "runs": runs, "signing": signing_json(&signing),
             });
             output.line(json.to_string())?;
         } else {
             table(&runs, output)?;
             output.line("")?;
-            output.line(super::signing_line(&signing))?;
+            output.line(signing_line(&signing))?;
         }
         if let Some(path) = &self.arguments.plot {
-            let plot = super::load_plot::latency(&series(&runs));
+            let plot = plot::latency(&series(&runs));
             std::fs::write(path, plot).map_err(|e| Error::io(path, "write", &e))?;
         }
         match runs.iter().map(|run| run.wrong).sum() {
@@ -313,9 +194,7 @@ impl Load<'_> {
         let mut embedding = Zeroizing::new(vec![0.0; self.arguments.dims]);
         (0..PREPARED)
             .map(|i| {
-                let person = i / 2 % people;
-                let claim = if i % 2 == 0 { person } else { (person + 1) % people };
-                let capture = 1 + u32::try_from(i / 2 / people).unwrap_or(0);
+                let Drawn { person, capture, claim } = drawn(i, people);
                 self.model.population.capture(person, capture, &mut embedding)?;
                 let mut probe = Zeroizing::new(vec![0; layout.dims()]);
                 gateway.quantise(&embedding, &mut probe)?;
@@ -405,8 +284,7 @@ impl<const L: usize> Field<'_, L> {
 
     /// Every strategy at rising rates; the most it does first.
     fn compare(&self, time: Duration, output: &Output) -> Result<Vec<Shown>> {
-        let concurrency = self.load.arguments.concurrency;
-        let most = self.measure(Choice::Window, Pattern::Closed(concurrency), time, output)?;
+        let most = self.measure(Choice::Window, Pattern::Closed(CONCURRENCY), time, output)?;
         let capacity = most.rate();
         let mut runs = vec![most];
         for strategy in Choice::ALL {
@@ -455,19 +333,12 @@ impl<const L: usize> Field<'_, L> {
         sent: &Sent,
         stop: &AtomicBool,
     ) {
-        let mut rng = ChaCha20Rng::seed_from_u64(self.load.arguments.seed);
-        let (start, mut due, mut n) = (Instant::now(), 0.0, 0);
+        let mut arrivals = Arrivals::new(self.load.arguments.seed, rate, Instant::now());
+        let mut n = 0;
         while !stop.load(Ordering::Relaxed) {
-            // Uniform in (0, 1]; its negative logarithm is the time to the next of independent arrivals.
-            let uniform = ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-            due -= libm::log(uniform) / rate;
-            let at = start + Duration::from_secs_f64(due);
-            if let Some(early) = at.checked_duration_since(Instant::now())
-                && early > Duration::from_micros(60)
-            {
-                thread::sleep(early);
-            }
-            self.submit(n, at, service, ledger, sent);
+            let due = arrivals.next();
+            wait(due, Duration::MAX);
+            self.submit(n, due, service, ledger, sent);
             n += 1;
         }
     }
@@ -552,10 +423,7 @@ fn table(runs: &[Shown], output: &mut Output) -> Result<()> {
         "failed"
     ))?;
     for run in runs {
-        let offered = match run.pattern {
-            Pattern::Open(rate) => format!("{rate:.0}/s"),
-            Pattern::Closed(n) => format!("{n} at once"),
-        };
+        let offered = run.pattern.offered();
         output.line(format!(
             "{:<9} {offered:>15} {:>11.0} {:>9.0} {:>9.0} {:>9.0} {:>9.1} {:>9} {:>7}",
             run.strategy.name(),
