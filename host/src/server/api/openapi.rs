@@ -1,6 +1,7 @@
-//! `/openapi.json`, made from the handlers, and a page that shows it.
+//! `/openapi.json`, made from the handlers.
 
-use super::{authentications, batch, enrolments, health, items, keys, receipts};
+use super::super::status::Status;
+use super::{authentications, batch, enrolments, health, items, keys, receipts, status};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use std::sync::LazyLock;
@@ -16,10 +17,11 @@ use utoipa::{Modify, OpenApi};
     ),
     paths(
         authentications::authenticate, batch::authenticate, enrolments::enrol, enrolments::remove,
-        receipts::fetch, keys::list, health::live, health::ready, health::metrics,
+        receipts::newest, receipts::fetch, receipts::verify, keys::list, status::read, health::live, health::ready, health::metrics,
     ),
     components(schemas(
-        items::Attempt, items::Rank, authentications::Decision, enrolments::Enrolment, batch::Line
+        items::Attempt, items::Rank, authentications::Decision, enrolments::Enrolment, batch::Line,
+        receipts::Newest, receipts::Verification, Status
     )),
     modifiers(&Keys),
 )]
@@ -40,15 +42,4 @@ static JSON: LazyLock<String> =
 
 pub async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], JSON.as_str()).into_response()
-}
-
-/// Needs nothing but `/openapi.json`: no other file, no other host.
-pub async fn viewer() -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                  connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ];
-    (headers, include_str!("viewer.html")).into_response()
 }
