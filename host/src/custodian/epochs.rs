@@ -11,7 +11,7 @@
 use crate::error::Result;
 use crate::keys::CustodianSeeds;
 use crate::pools::kinds::PairDesk;
-use crate::pools::{Config, Desk, Failure, Kept, Supply};
+use crate::pools::{self, Config, Desk, Failure, Kept, Supply};
 use crate::random::random;
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -241,17 +241,21 @@ impl<const L: usize> Epochs<L> {
 
     /// How rotation has gone.
     pub fn rotations(&self) -> Rotations {
-        let status = self.source.as_ref().map(|source| source.supply.status());
         Rotations {
             rotated: self.rotated.load(Ordering::Relaxed),
-            on_demand: status.map_or(0, |status| status.misses),
+            on_demand: self.pool().map_or(0, |status| status.misses),
             failed: self.failed.load(Ordering::Relaxed),
         }
     }
 
+    /// How the pool of the next keys is; `None` where the deployment's own key is in use.
+    pub fn pool(&self) -> Option<pools::Status> {
+        self.source.as_ref().map(|source| source.supply.status())
+    }
+
     /// What memory of keys lacks of what was asked, and what to do about it; `None` if nothing.
     pub fn degraded(&self) -> Option<String> {
-        let made = self.source.as_ref().and_then(|s| s.supply.status().protection.degraded);
+        let made = self.pool().and_then(|status| status.protection.degraded);
         made.or_else(|| self.own_degraded.map(|reason| reason.to_string()))
     }
 }

@@ -1,6 +1,7 @@
 //! From the handlers to the batching service and back, whatever the parameter set.
 
 use super::attempts::Attempts;
+use super::newest::{Decided, Newest};
 use super::roster::Seat;
 use crate::batch::{Outcome, Pipeline, Request};
 use crate::batching::{
@@ -8,6 +9,7 @@ use crate::batching::{
 };
 use crate::custodian::Rotations;
 use crate::error::{Error, Kind, Result};
+use crate::pools;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -57,25 +59,34 @@ impl Attempt {
     }
 }
 
-impl Reply<Outcome> for Attempt {
+/// An attempt that was taken in, and where its decision is noted.
+struct Entrant {
+    attempt: Attempt,
+    newest: Arc<Newest>,
+}
+
+impl Reply<Outcome> for Entrant {
     fn answer(self, answer: Result<Answer<Outcome>>) {
+        let Self { attempt: Attempt { seat, attempts, asker }, newest } = self;
         let verdict = answer.and_then(|Answer { batch, lane }| {
             let attested = batch.ticket.attested();
             let missing = || Error::new(Kind::Internal, "a batch has fewer leaves than requests");
             let leaf = attested.leaves.get(lane).ok_or_else(missing)?;
-            Ok(Verdict {
+            let verdict = Verdict {
                 accept: leaf.accept,
                 request: leaf.request,
                 batch: attested.batch.batch,
                 number: batch.ticket.number(),
-            })
+            };
+            newest.add(Decided { verdict, time_ms: attested.batch.time_ms });
+            Ok(verdict)
         });
         match &verdict {
-            Ok(Verdict { accept: false, .. }) => self.attempts.rejected(&self.seat),
-            Ok(_) | Err(_) => self.attempts.absolve(&self.seat),
+            Ok(Verdict { accept: false, .. }) => attempts.rejected(&seat),
+            Ok(_) | Err(_) => attempts.absolve(&seat),
         }
         // Whoever asked may have gone.
-        match self.asker {
+        match asker {
             Asker::One(one) => drop(one.send(verdict)),
             Asker::Many(many, index) => drop(many.send((index, verdict))),
         }
@@ -114,11 +125,17 @@ pub trait Decider: Send + Sync {
     /// The key in use.
     fn epoch(&self) -> u32;
 
+    /// The pool of the next keys, if there is one.
+    fn pool(&self) -> Option<pools::Status>;
+
     /// Batches that the custodian refused.
     fn refused(&self) -> u64;
 
     /// What the memory of keys lacks.
     fn degraded(&self) -> Option<String>;
+
+    /// The newest decisions.
+    fn newest(&self) -> &Newest;
 
     /// Takes nothing in any more, and returns when everything is answered.
     fn drain(self: Box<Self>);
@@ -126,7 +143,8 @@ pub trait Decider: Send + Sync {
 
 struct Live<const L: usize> {
     pipeline: Arc<Pipeline<L>>,
-    service: Service<Pipeline<L>, Attempt>,
+    service: Service<Pipeline<L>, Entrant>,
+    newest: Arc<Newest>,
 }
 
 /// Starts a service over a pipeline. Errors: those of [`Service::start`].
@@ -136,7 +154,7 @@ pub fn start<const L: usize>(
 ) -> Result<Box<dyn Decider>> {
     let pipeline = Arc::new(pipeline);
     let service = Service::start(Arc::clone(&pipeline), settings)?;
-    Ok(Box::new(Live { pipeline, service }))
+    Ok(Box::new(Live { pipeline, service, newest: Arc::default() }))
 }
 
 impl<const L: usize> Decider for Live<L> {
@@ -147,8 +165,10 @@ impl<const L: usize> Decider for Live<L> {
         priority: Priority,
         deadline: Option<Instant>,
     ) -> std::result::Result<(), Rejected> {
-        self.service.submit(request, attempt, priority, deadline).map_err(|(rejected, attempt)| {
-            attempt.attempts.absolve(&attempt.seat);
+        let entrant = Entrant { attempt, newest: Arc::clone(&self.newest) };
+        self.service.submit(request, entrant, priority, deadline).map_err(|(rejected, entrant)| {
+            let Attempt { seat, attempts, .. } = entrant.attempt;
+            attempts.absolve(&seat);
             rejected
         })
     }
@@ -177,12 +197,20 @@ impl<const L: usize> Decider for Live<L> {
         self.pipeline.epochs().current().number()
     }
 
+    fn pool(&self) -> Option<pools::Status> {
+        self.pipeline.epochs().pool()
+    }
+
     fn refused(&self) -> u64 {
         self.pipeline.refused()
     }
 
     fn degraded(&self) -> Option<String> {
         self.pipeline.epochs().degraded()
+    }
+
+    fn newest(&self) -> &Newest {
+        &self.newest
     }
 
     fn drain(self: Box<Self>) {

@@ -1,6 +1,6 @@
 //! Sockets: taken in up to a cap, over TLS 1.3 or not, with a limit for everything that a peer can delay.
 
-use super::{App, api};
+use super::{App, api, status};
 use crate::error::{Error, Kind, Result};
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -157,6 +157,7 @@ pub(super) async fn serve(
     ready(listener.local_addr().map_err(unusable)?)?;
 
     let watch = tokio::spawn(watch_keys(Arc::clone(&app)));
+    let measure = tokio::spawn(status::measure(Arc::clone(&app)));
     let router = api::router(Arc::clone(&app)).layer(CatchPanicLayer::custom(api::panicked));
     let acceptor = settings.tls.clone().map(TlsAcceptor::from);
     let permits = Arc::new(Semaphore::new(settings.connections));
@@ -192,6 +193,7 @@ pub(super) async fn serve(
     drop(listener);
     app.draining.store(true, Ordering::Relaxed);
     watch.abort();
+    measure.abort();
     tracing::info!(connections = graceful.count(), "stopping: what is under way is answered");
     if timeout(settings.drain_time, graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections did not end in time: they are cut");

@@ -1,8 +1,7 @@
 //! Numbers for Prometheus, in its text format. Nothing in them names a person or a key.
 
 use super::App;
-use super::sessions::Sessions;
-use crate::batching::breaker::State;
+use super::status::{Breaker, BreakerState, Devices, Status};
 use crate::batching::histogram::{Counts, Histogram};
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -12,7 +11,8 @@ use std::time::{Duration, Instant};
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The addresses that are counted apart.
-const ROUTES: [&str; 19] = [
+const ROUTES: [&str; 23] = [
+    "/",
     "/v1/authentications",
     "/v1/authentications:batch",
     "/v1/enrolments",
@@ -25,8 +25,11 @@ const ROUTES: [&str; 19] = [
     "/v1/identities/{id}",
     "/v1/identities/{id}/path",
     "/v1/epochs",
+    "/v1/receipts",
     "/v1/receipts/{request}",
+    "/v1/receipts/{request}/verify",
     "/v1/keys",
+    "/v1/status",
     "/livez",
     "/readyz",
     "/metrics",
@@ -44,8 +47,8 @@ const BOUNDS: [u64; 14] = [
 
 /// What was counted of requests.
 pub struct Http {
-    started: Instant,
-    connections: AtomicI64,
+    pub(super) started: Instant,
+    pub(super) connections: AtomicI64,
     /// By route and first digit of the status.
     requests: [[AtomicU64; 5]; ROUTES.len() + 1],
     seconds: Histogram,
@@ -119,15 +122,14 @@ impl Page {
 /// The page.
 pub(super) fn page(app: &App) -> String {
     let mut page = Page(String::with_capacity(16 << 10));
-    let parts = &app.parts;
+    let now = Status::read(app);
     page.head("build_info", "gauge", "What runs.");
-    page.value("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    page.value("build_info", &format!("{{version=\"{}\"}}", now.version), 1);
 
-    let http = &app.http;
-    page.gauge("uptime_seconds", "Since the server began.", http.started.elapsed().as_secs_f64());
-    page.gauge("http_connections", "Open connections.", http.connections.load(Relaxed));
+    page.gauge("uptime_seconds", "Since the server began.", now.uptime_s);
+    page.gauge("http_connections", "Open connections.", now.http.connections);
     page.head("http_requests_total", "counter", "Requests answered, by route and class of status.");
-    for (route, counts) in ROUTES.iter().chain([&OTHER]).zip(&http.requests) {
+    for (route, counts) in ROUTES.iter().chain([&OTHER]).zip(&app.http.requests) {
         for (class, count) in counts.iter().enumerate() {
             let count = count.load(Relaxed);
             if count != 0 {
@@ -137,161 +139,129 @@ pub(super) fn page(app: &App) -> String {
         }
     }
     let help = "From a request's head until its response's; of a batch until its first result.";
-    page.histogram("http_request_seconds", help, &http.seconds.read());
-    page.counter("http_batch_items_total", "Items of batches.", http.items.load(Relaxed));
-    let used = app.bodies.used.load(Relaxed);
-    page.gauge("http_body_bytes", "Bodies of requests in memory.", used);
+    page.histogram("http_request_seconds", help, &app.http.seconds.read());
+    page.counter("http_batch_items_total", "Items of batches.", now.http.batch_items);
+    page.gauge("http_body_bytes", "Bodies of requests in memory.", now.http.body_bytes);
 
-    let decider = &parts.decider;
-    let (depth, room) = decider.depth();
+    let queue = &now.queue;
     page.head("queue_depth", "gauge", "Attempts that wait for a batch.");
-    for (name, depth) in ["high", "normal", "bulk"].iter().zip(depth) {
+    for (name, depth) in [("high", queue.high), ("normal", queue.normal), ("bulk", queue.bulk)] {
         page.value("queue_depth", &format!("{{priority=\"{name}\"}}"), depth);
     }
-    page.gauge("queue_capacity", "Attempts that may wait, of each priority.", room);
-    let counters = decider.counters();
-    let load = |counter: &AtomicU64| counter.load(Relaxed);
-    page.counter("attempts_accepted_total", "Attempts taken in.", load(&counters.accepted));
-    page.counter(
-        "attempts_busy_total",
-        "Attempts not taken in: too many waited.",
-        load(&counters.busy),
-    );
-    page.counter(
-        "attempts_expired_total",
-        "Attempts whose deadline passed.",
-        load(&counters.expired),
-    );
-    page.counter(
-        "attempts_failed_total",
-        "Attempts that could not be decided.",
-        load(&counters.failed),
-    );
-    page.counter("batches_total", "Batches decided.", load(&counters.batches));
-    page.counter("batch_attempts_total", "Attempts in them.", load(&counters.filled));
-    page.counter("panics_total", "Panics while deciding.", load(&counters.panics));
+    page.gauge("queue_capacity", "Attempts that may wait, of each priority.", queue.capacity);
+    let attempts = &now.attempts;
+    page.counter("attempts_accepted_total", "Attempts taken in.", attempts.taken_in);
+    page.counter("attempts_busy_total", "Attempts not taken in: too many waited.", attempts.busy);
+    page.counter("attempts_expired_total", "Attempts whose deadline passed.", attempts.expired);
+    page.counter("attempts_failed_total", "Attempts that could not be decided.", attempts.failed);
+    page.counter("batches_total", "Batches decided.", now.batches.decided);
+    page.counter("batch_attempts_total", "Attempts in them.", attempts.decided);
+    page.counter("panics_total", "Panics while deciding.", now.batches.panics);
+    let counters = app.parts.decider.counters();
     let waited = counters.waited.read();
     page.histogram("attempt_wait_seconds", "Until a worker takes an attempt.", &waited);
     let answered = counters.answered.read();
     page.histogram("attempt_seconds", "Until the disk has the decision.", &answered);
-    let (pace, breaker) = (decider.pace(), decider.breaker());
-    let wait = pace.wait().as_secs_f64();
+    let wait = now.batches.wait_us / 1e6;
     page.gauge("batch_wait_seconds", "How long an attempt waits for others.", wait);
-    page.gauge("batch_enough", "Attempts that are enough for a batch.", pace.size());
-    let identity = parts.sessions.as_ref().map(|sessions| ("identity", sessions.stage().0));
-    let breakers: Vec<_> = [("decision", breaker)].into_iter().chain(identity).collect();
+    page.gauge("batch_enough", "Attempts that are enough for a batch.", now.batches.enough);
+    let identity = now.devices.as_ref().map(|devices| ("identity", &devices.breaker));
+    let breakers: Vec<(&str, &Breaker)> =
+        [("decision", &now.breaker)].into_iter().chain(identity).collect();
     page.head("breaker_state", "gauge", "A stage's breaker: 1 for the state that it is in.");
     for (stage, breaker) in &breakers {
-        let state = breaker.state();
-        for (name, is) in
-            [("closed", State::Closed), ("open", State::Open), ("half_open", State::HalfOpen)]
-        {
-            let label = format!("{{stage=\"{stage}\",state=\"{name}\"}}");
-            page.value("breaker_state", &label, u8::from(is == state));
+        for state in BreakerState::ALL {
+            let label = format!("{{stage=\"{stage}\",state=\"{}\"}}", state.name());
+            page.value("breaker_state", &label, u8::from(state == breaker.state));
         }
     }
     page.head("breaker_opened_total", "counter", "Times that it has opened.");
     for (stage, breaker) in &breakers {
-        page.value("breaker_opened_total", &format!("{{stage=\"{stage}\"}}"), breaker.opened());
+        page.value("breaker_opened_total", &format!("{{stage=\"{stage}\"}}"), breaker.opened);
     }
 
-    let rotations = decider.rotations();
-    page.gauge("bfv_epoch", "Number of the BFV key in use.", decider.epoch());
-    page.counter("bfv_rotations_total", "BFV keys after the first.", rotations.rotated);
+    let keys = &now.keys;
+    page.gauge("bfv_epoch", "Number of the BFV key in use.", keys.epoch);
+    page.counter("bfv_rotations_total", "BFV keys after the first.", keys.rotated);
     page.counter(
         "bfv_rotations_on_demand_total",
         "BFV keys that were not ready when they were needed.",
-        rotations.on_demand,
+        keys.on_demand,
     );
-    page.counter(
-        "bfv_rotations_failed_total",
-        "Times that no BFV key could be made.",
-        rotations.failed,
-    );
-    let degraded = u8::from(decider.degraded().is_some());
+    page.counter("bfv_rotations_failed_total", "Times that no BFV key could be made.", keys.failed);
+    let degraded = u8::from(keys.degraded);
     page.gauge("bfv_memory_degraded", "1 where keys' memory is not protected.", degraded);
-    page.counter("batches_refused_total", "Batches the custodian refused.", decider.refused());
+    if let Some(pool) = &keys.pool {
+        page.gauge("bfv_pool_ready", "BFV keys made ahead.", pool.ready);
+        page.gauge("bfv_pool_capacity", "The most of them.", pool.capacity);
+    }
+    let refused = now.batches.refused;
+    page.counter("batches_refused_total", "Batches the custodian refused.", refused);
 
-    let signing = parts.signer.metrics();
-    page.counter("signed_batches_total", "Batches signed.", signing.batches);
-    page.counter("signed_windows_total", "Windows signed.", signing.windows);
-    page.counter("log_commits_total", "Commits of the receipt log.", signing.commits);
-    let seconds = signing.signing_us / 1e6;
-    page.counter("signing_cpu_seconds_total", "Processor's time for signing.", seconds);
-    let durable = signing.durable_us.mean / 1e6;
+    let log = &now.log;
+    page.counter("signed_batches_total", "Batches signed.", log.signed_batches);
+    page.counter("signed_windows_total", "Windows signed.", log.signed_windows);
+    page.counter("log_commits_total", "Commits of the receipt log.", log.commits);
+    page.counter("signing_cpu_seconds_total", "Processor's time for signing.", log.signing_s);
+    let durable = log.durable_ms / 1e3;
     page.gauge("log_durable_seconds_mean", "Until the disk has a batch, on average.", durable);
-    let signed = signing.signed_us.mean / 1e6;
+    let signed = log.signed_ms / 1e3;
     page.gauge("log_signed_seconds_mean", "Until it has its signature, on average.", signed);
-    let failed = u8::from(parts.signer.failure().is_some());
-    page.gauge("log_failed", "1 where log or signing has failed.", failed);
+    page.gauge("log_failed", "1 where log or signing has failed.", u8::from(log.failed));
 
-    let registered = parts.registrar.counters();
-    page.gauge("people", "People enrolled.", parts.roster.len());
-    page.counter("enrolled_total", "People enrolled here.", load(&registered.enrolled));
-    page.counter("removed_total", "People removed here.", load(&registered.removed));
-    page.counter("store_commits_total", "Commits of the store.", load(&registered.commits));
-    page.counter(
-        "store_failed_total",
-        "Commits of the store that failed.",
-        load(&registered.failed),
-    );
-    let attempts = parts.attempts.counters();
+    let people = &now.people;
+    page.gauge("people", "People enrolled.", people.enrolled);
+    page.counter("enrolled_total", "People enrolled here.", people.added);
+    page.counter("removed_total", "People removed here.", people.removed);
+    page.counter("store_commits_total", "Commits of the store.", people.commits);
+    page.counter("store_failed_total", "Commits of the store that failed.", people.failed);
     page.counter(
         "identity_lockouts_total",
         "Rejections that emptied an identity's budget: an alarm.",
-        load(&attempts.lockouts),
+        now.lockouts.lockouts,
     );
     page.counter(
         "identity_locked_total",
         "Attempts refused while an identity was locked.",
-        load(&attempts.locked),
+        now.lockouts.refused,
     );
-    if let Some(sessions) = &parts.sessions {
-        devices(&mut page, sessions);
+    if let Some(devices) = &now.devices {
+        of_devices(&mut page, devices);
     }
-    let (entries, bytes) = parts.idempotency.held();
-    page.gauge("idempotency_entries", "Requests remembered.", entries);
-    page.gauge("idempotency_bytes", "Bytes of their responses.", bytes);
-    if let Some(bytes) = resident() {
+    page.gauge("idempotency_entries", "Requests remembered.", now.http.idempotency_entries);
+    page.gauge("idempotency_bytes", "Bytes of their responses.", now.http.idempotency_bytes);
+    if let Some(bytes) = now.resident_bytes {
         page.gauge("process_resident_bytes", "Memory of the process.", bytes);
     }
     page.0
 }
 
 /// Of devices, their sessions and their proofs.
-fn devices(page: &mut Page, sessions: &Sessions) {
-    let server = sessions.server();
-    let counts = server.counts();
-    page.gauge("sessions", "Sessions that hold.", server.sessions());
-    page.gauge("handshakes", "Handshakes under way.", sessions.handshakes());
-    page.counter("sessions_opened_total", "Sessions made.", counts.opened);
-    page.counter("handshakes_refused_total", "Handshakes refused.", counts.refused);
-    page.counter("sessions_resumed_total", "Sessions resumed.", sessions.resumed());
+fn of_devices(page: &mut Page, now: &Devices) {
+    page.gauge("sessions", "Sessions that hold.", now.sessions);
+    page.gauge("handshakes", "Handshakes under way.", now.handshakes);
+    page.counter("sessions_opened_total", "Sessions made.", now.opened);
+    page.counter("handshakes_refused_total", "Handshakes refused.", now.refused);
+    page.counter("sessions_resumed_total", "Sessions resumed.", now.resumed);
     let help = "Resumes whose ticket had been used: replays, thefts, answers that were lost.";
-    page.counter("sessions_spent_total", help, counts.spent);
+    page.counter("sessions_spent_total", help, now.spent);
     let help = "Resumes refused for other reasons.";
-    page.counter("sessions_not_resumed_total", help, counts.not_resumed);
-    let (_, panics) = sessions.stage();
-    page.counter("identity_panics_total", "Panics while judging identities.", panics);
-
-    let proofs = sessions.gate().counts();
+    page.counter("sessions_not_resumed_total", help, now.not_resumed);
+    page.counter("identity_panics_total", "Panics while judging identities.", now.panics);
+    let proofs = &now.proofs;
     page.counter("proofs_accepted_total", "Proofs accepted for the first time.", proofs.accepted);
     page.counter("proofs_again_total", "Proofs verified again.", proofs.again);
     page.counter("proofs_refused_total", "Proofs refused.", proofs.refused);
-    page.gauge("identity_epoch", "The registry's epoch.", sessions.registry().current_epoch());
-
-    let cache = sessions.gate().cache();
-    page.counter("verdict_hits_total", "Verdicts found.", cache.stats.hits);
-    page.counter("verdict_misses_total", "Verdicts not found.", cache.stats.misses);
-
-    let supply = sessions.supply().status();
-    page.gauge("session_keys", "ML-KEM keys that are ready.", supply.level);
-    page.counter("session_keys_missed_total", "Times that none was.", supply.misses);
-}
-
-/// Where the system says.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    page.gauge("identity_epoch", "The registry's epoch.", now.epoch);
+    let verdicts = &now.verdicts;
+    page.gauge("verdict_capacity", "Verdicts that are kept at most.", verdicts.capacity);
+    page.counter("verdict_hits_total", "Verdicts found.", verdicts.hits);
+    page.counter("verdict_misses_total", "Verdicts not found.", verdicts.misses);
+    page.counter("verdict_evictions_total", "Verdicts that made room.", verdicts.evictions);
+    let findings = &verdicts.findings;
+    page.gauge("verdict_drift", "1 where the hit rate is unusual.", u8::from(findings.drifts));
+    page.gauge("verdict_scan", "1 where many new proofs are shown.", u8::from(findings.scan));
+    let hottest = findings.hot_shares.first().copied().unwrap_or(0.0);
+    page.gauge("verdict_hottest_ratio", "Share of look-ups of the hottest proof.", hottest);
+    page.gauge("session_keys", "ML-KEM keys that are ready.", now.keys.ready);
 }

@@ -18,7 +18,9 @@
 //! | [`decide`] | from the handlers to the batching service and back |
 //! | [`sessions`] | devices that prove to be enrolled, and what follows |
 //! | [`meter`] | budgets that refill |
-//! | [`metrics`] | numbers for Prometheus |
+//! | [`newest`] | the newest decisions |
+//! | [`status`] | every number, and the rates of the last seconds |
+//! | [`metrics`] | the numbers for Prometheus |
 //!
 //! A few threads serve sockets; the service's workers have the cores. An answer is one bit and where its receipt will
 //! be; scores are not even in this process's reach. Embeddings are wiped as soon as they are quantised, and those when
@@ -55,15 +57,18 @@ pub mod idempotency;
 pub mod listen;
 pub mod meter;
 pub mod metrics;
+pub mod newest;
 pub mod problem;
 pub mod roster;
 pub mod sessions;
+pub mod status;
 
 use crate::error::{Error, Kind, Result};
 use crate::gateway::Gateway;
 use crate::log::Handle;
 use crate::random::random;
 use crate::signer::{self, Signer};
+use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -124,6 +129,8 @@ pub struct App {
     bodies: Room,
     draining: AtomicBool,
     http: metrics::Http,
+    /// What was measured last.
+    recent: ArcSwap<status::Recent>,
     /// Names of requests: what tells this process from others, and how many there were.
     name: u64,
     named: AtomicU64,
@@ -140,6 +147,7 @@ impl App {
             bodies: Room { used: Arc::default(), limit: limits.body_bytes },
             draining: false.into(),
             http: metrics::Http::new(),
+            recent: ArcSwap::default(),
             name: u64::from_le_bytes(random()?),
             named: 0.into(),
             lookups: tokio::sync::Semaphore::new(4),

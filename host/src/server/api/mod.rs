@@ -10,8 +10,10 @@ mod identities;
 mod items;
 mod keys;
 mod openapi;
+mod pages;
 mod receipts;
 mod sessions;
+mod status;
 
 use super::App;
 use super::access::Caller;
@@ -51,16 +53,20 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/identities/{id}", put(identities::enrol).delete(identities::revoke))
         .route("/v1/identities/{id}/path", get(identities::path))
         .route("/v1/epochs", post(identities::publish))
+        .route("/v1/receipts", get(receipts::newest))
         .route("/v1/receipts/{request}", get(receipts::fetch))
+        .route("/v1/receipts/{request}/verify", post(receipts::verify))
         .route("/v1/keys", get(keys::list))
+        .route("/v1/status", get(status::read))
         .route("/metrics", get(health::metrics))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), admit));
     Router::new()
         .merge(guarded)
+        .route("/", get(pages::dashboard))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(openapi::document))
-        .route("/docs", get(openapi::viewer))
+        .route("/docs", get(pages::viewer))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), front))
@@ -161,6 +167,13 @@ async fn once<F: Future<Output = Result<Said, Problem>>>(
             said.into_response()
         }
     }
+}
+
+/// A response as JSON.
+fn json(body: &impl serde::Serialize) -> Result<Response, Problem> {
+    let text = serde_json::to_string(body);
+    let text = text.map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 /// A response without a body.

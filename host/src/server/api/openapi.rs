@@ -1,7 +1,8 @@
-//! `/openapi.json`, made from the handlers, and a page that shows it.
+//! `/openapi.json`, made from the handlers.
 
+use super::super::status::Status;
 use super::{
-    authentications, batch, enrolments, health, identities, items, keys, receipts, sessions,
+    authentications, batch, enrolments, health, identities, items, keys, receipts, sessions, status,
 };
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -20,11 +21,12 @@ use utoipa::{Modify, OpenApi};
         authentications::authenticate, batch::authenticate, enrolments::enrol, enrolments::remove,
         sessions::greet, sessions::go_on, sessions::resume, sessions::authenticate, sessions::end,
         identities::enrol, identities::revoke, identities::path, identities::publish,
-        receipts::fetch, keys::list, health::live, health::ready, health::metrics,
+        receipts::newest, receipts::fetch, receipts::verify, keys::list, status::read,
+        health::live, health::ready, health::metrics,
     ),
     components(schemas(
         items::Attempt, items::Rank, authentications::Decision, enrolments::Enrolment, batch::Line,
-        identities::Leaf
+        identities::Leaf, receipts::Newest, receipts::Verification, Status
     )),
     modifiers(&Keys),
 )]
@@ -45,15 +47,4 @@ static JSON: LazyLock<String> =
 
 pub async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], JSON.as_str()).into_response()
-}
-
-/// Needs nothing but `/openapi.json`: no other file, no other host.
-pub async fn viewer() -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                  connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ];
-    (headers, include_str!("viewer.html")).into_response()
 }
