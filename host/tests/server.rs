@@ -1127,3 +1127,48 @@ fn bad_sessions_are_problems_with_codes() {
     }
     server.stop();
 }
+
+#[test]
+fn the_command_line_is_a_device() {
+    let (dir, _) = with_registry();
+    let server = Server::start(dir.path(), IDLE);
+    let mut client = server.client();
+    client.enrol(0..1);
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    symbolon(["session", "device", "--out", &file("device")]).ok();
+    let leaf = symbolon(["prove", "credential", &file("credential"), "--json"]).ok_json();
+    let body = json!({ "leaf": leaf[0]["leaf"] }).to_string();
+    let enrolled = client.send("PUT", "/v1/identities/person%200", &[], body.as_bytes());
+    assert_eq!(enrolled.status, 202);
+    assert_eq!(client.post("/v1/epochs", &json!({})).status, 201);
+    fs::write(file("embedding"), json!(capture(0, 1)).to_string()).unwrap();
+
+    let (url, keys) = (format!("http://{}", server.address), dir.path().join("verify.key"));
+    let run = |id: &str, keys: &Path| {
+        let mut command = command(["session", "connect", "--json", "--url", &url, "--id", id]);
+        command.arg("--keys").arg(keys);
+        for name in ["device", "credential", "proof", "embedding"] {
+            command.args([format!("--{name}"), file(name)]);
+        }
+        common::Run::from(command.output().unwrap())
+    };
+    for asked in [true, false] {
+        let line = run("person 0", &keys).ok_json().remove(0);
+        assert_eq!(line["proof_asked_for"], asked);
+        let bits: Vec<_> = line["decisions"].as_array().unwrap().iter().collect();
+        assert!(bits.len() == 2 && bits.iter().all(|bit| bit["accept"] == true), "{line}");
+        let steps: Vec<_> = line["steps"].as_array().unwrap().iter().map(|s| &s["step"]).collect();
+        assert_eq!(steps.contains(&&json!("prove")), asked);
+    }
+    // Somebody else's keys, nobody's id, and a file that holds no proof.
+    let other = deployment();
+    let wrong = run("person 0", &other.path().join("verify.key"));
+    assert!(wrong.code != Some(0) && wrong.stderr.contains("E-SESSION"), "{wrong:?}");
+    let wrong = run("nobody", &keys);
+    assert!(wrong.code != Some(0) && wrong.stderr.contains("E-UNKNOWN-ID"), "{wrong:?}");
+    fs::write(file("proof"), "none").unwrap();
+    let wrong = run("person 0", &keys);
+    assert!(wrong.code != Some(0) && wrong.stderr.contains("holds no proof"), "{wrong:?}");
+    server.stop();
+}

@@ -4,6 +4,7 @@ mod apikey;
 mod auth;
 mod client;
 mod config;
+mod connect;
 mod demo;
 mod devices;
 mod enrol;

@@ -41,6 +41,10 @@ impl Model {
         Ok(Self { population, layout, identities, dims, dir, seeds })
     }
 
+    pub fn deployment(&self) -> [u8; 16] {
+        self.seeds.deployment.id
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

@@ -9,12 +9,14 @@ use crate::batching::Settings as Batching;
 use crate::error::{Error, Kind, Result};
 use crate::families::mlkem::DecapsulationKey;
 use crate::gateway::Gateway;
-use crate::identity::registry::{self, Registry};
-use crate::identity::{Gate, gate};
+use crate::identity::registry::{self, DEFAULT_DEPTH, Registry};
+use crate::identity::{Credential, Gate, gate};
 use crate::isa;
+use crate::keyring::VERIFY;
 use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
 use crate::log::Log;
 use crate::pools::Config as Supply;
+use crate::private_file;
 use crate::server::access::Access;
 use crate::server::attempts::Attempts;
 use crate::server::decide;
@@ -24,7 +26,7 @@ use crate::server::meter::Allowance;
 use crate::server::roster::{Registrar, Roster};
 use crate::server::sessions::{self, Sessions};
 use crate::server::{self, Limits, Parts};
-use crate::session;
+use crate::session::{self, DeviceKey};
 use crate::signer::Signer;
 use crate::store::Writer;
 use serde_json::json;
@@ -38,8 +40,13 @@ use symbolon_platform::clock;
 use symbolon_platform::locked::{OnFailure, Options};
 use zeroize::Zeroizing;
 
-/// People of the demonstration.
+/// People of the demonstration, and the one who has a device and a credential.
 const DEMO_PEOPLE: u64 = 1024;
+const DEMO_PERSON: u64 = 3;
+const DEMO_DEVICE: &str = "demo.device";
+const DEMO_CREDENTIAL: &str = "demo.credential";
+const DEMO_EMBEDDING: &str = "demo.embedding";
+const DEMO_PROOF: &str = "demo.proof";
 
 /// Serve authentication over HTTP.
 ///
@@ -70,6 +77,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     if arguments.demo {
         let made = Model::new(1, DEMO_PEOPLE, 128, ParameterSet::Q54)?;
         made.enrol(output)?;
+        demo_device(&made)?;
         config.store = Some(made.dir().to_owned());
         config.log = None;
         model = Some(made);
@@ -84,6 +92,20 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         ParameterSet::Q54 => server.run::<Q54>(output),
         ParameterSet::Q81 => server.run::<Q81>(output),
     }
+}
+
+/// Gives one of the model people a device and a credential, whose leaf is enrolled.
+fn demo_device(model: &Model) -> Result<()> {
+    let dir = model.dir();
+    DeviceKey::create(&dir.join(DEMO_DEVICE))?;
+    let credential = Credential::draw(b"")?;
+    credential.save(&dir.join(DEMO_CREDENTIAL))?;
+    let mut embedding = Zeroizing::new(vec![0.0; model.population.dims()]);
+    model.population.capture(DEMO_PERSON, 2, &mut embedding)?;
+    let text = Zeroizing::new(json!(*embedding).to_string());
+    private_file::create(&dir.join(DEMO_EMBEDDING), text.as_bytes())?;
+    Registry::create(dir, DEFAULT_DEPTH, model.deployment())?;
+    Registry::open(dir)?.enrol(&[(name(DEMO_PERSON), credential.leaf())])
 }
 
 /// To standard error, for people or as JSON. No identity, embedding or key is ever logged.
@@ -278,11 +300,21 @@ impl Server<'_> {
         }
         if let Some(model) = self.model {
             let mut embedding = Zeroizing::new(vec![0.0; model.population.dims()]);
-            model.population.capture(3, 1, &mut embedding)?;
+            model.population.capture(DEMO_PERSON, 1, &mut embedding)?;
             let values: Vec<_> = embedding.iter().map(|value| format!("{value:.4}")).collect();
-            let body = format!("{{\"id\":\"{}\",\"embedding\":[{}]}}", name(3), values.join(","));
+            let body = format!(
+                "{{\"id\":\"{}\",\"embedding\":[{}]}}",
+                name(DEMO_PERSON),
+                values.join(",")
+            );
             let head = "-H 'content-type: application/json'";
             output.line(format!("curl -s {base}/v1/authentications {head} -d '{body}'"))?;
+            let file = |name: &str| self.dir.join(name).display().to_string();
+            output.line(format!(
+                "symbolon session connect --url {base} --keys {} --device {} --credential {} --id {} --proof {} --embedding {}",
+                file(VERIFY), file(DEMO_DEVICE), file(DEMO_CREDENTIAL), name(DEMO_PERSON), file(DEMO_PROOF),
+                file(DEMO_EMBEDDING),
+            ))?;
         }
         output.finish()
     }

@@ -1,5 +1,6 @@
 //! `symbolon session`
 
+use super::connect;
 use super::output::Output;
 use crate::error::{Error, Kind, Result};
 use crate::families::mlkem::DecapsulationKey;
@@ -41,6 +42,7 @@ pub struct Arguments {
 enum Command {
     Device(Device),
     Try(Try),
+    Connect(connect::Arguments),
 }
 
 /// Make a device's key: ML-DSA-65, in a file that only its owner may read.
@@ -81,6 +83,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     match &arguments.command {
         Command::Device(a) => device(a, output),
         Command::Try(a) => attempt(a, output),
+        Command::Connect(a) => connect::run(a, output),
     }
 }
 
