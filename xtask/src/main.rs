@@ -14,6 +14,7 @@ mod fmt;
 mod fuzz;
 mod loom;
 mod report;
+mod soak;
 mod stack;
 mod test;
 mod tidy;
@@ -87,6 +88,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Vectors(vectors::Args),
     Bench(bench::Args),
+    Soak(soak::Args),
     Ci(ci::Args),
 }
 
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&mut report, &args),
         Task::Vectors(args) => vectors::run(&mut report, &args),
         Task::Bench(args) => bench::run(&mut report, &args),
+        Task::Soak(args) => soak::run(&mut report, &args),
         Task::Ci(args) => ci::run(&mut report, &args),
     }
     report.finish()

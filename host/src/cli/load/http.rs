@@ -18,6 +18,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -182,16 +183,16 @@ impl People {
         let mut templates: HashMap<u64, Vec<i16>> = HashMap::new();
         let attempt = |i| {
             let Drawn { person, capture, claim } = drawn(i, self.identities);
-            if !templates.contains_key(&claim) {
-                templates.insert(claim, self.quantised(&self.capture(claim, 0)?)?);
-            }
-            let template = templates.get(&claim).map(Vec::as_slice).unwrap_or_default();
+            let template = match templates.entry(claim) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.quantised(&self.capture(claim, 0)?)?),
+            };
             let values: Vec<_> =
                 self.capture(person, capture)?.into_iter().map(|value| value as f32).collect();
             let exact: Vec<_> = values.iter().copied().map(f64::from).collect();
             let probe = self.quantised(&exact)?;
             let score: i32 =
-                probe.iter().zip(template).map(|(&p, &t)| i32::from(p) * i32::from(t)).sum();
+                probe.iter().zip(&*template).map(|(&p, &t)| i32::from(p) * i32::from(t)).sum();
             Ok(Attempt { claim: name(claim), values, accept: score >= self.threshold.score() })
         };
         (0..PREPARED).map(attempt).collect()
@@ -394,10 +395,7 @@ impl Report<'_> {
             }
         }
         if shown.unsent > 0 {
-            output.line(format!(
-                "{} attempts were due and not sent: every connection had others under way",
-                shown.unsent
-            ))?;
+            output.line(format!("{} attempts were due and not sent by the end", shown.unsent))?;
         }
         for (status, count) in shown.statuses.iter().filter(|(status, _)| **status != 200) {
             output.line(format!("status {status}: {count} attempts"))?;

@@ -182,7 +182,7 @@ struct Drawn {
 /// The `i`-th attempt, genuine and impostor in turn.
 fn drawn(i: u64, people: u64) -> Drawn {
     let person = i / 2 % people;
-    let claim = if i % 2 == 0 { person } else { (person + 1) % people };
+    let claim = if i.is_multiple_of(2) { person } else { (person + 1) % people };
     Drawn { person, capture: 1 + u32::try_from(i / 2 / people).unwrap_or(0), claim }
 }
 
