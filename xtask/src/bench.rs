@@ -110,7 +110,10 @@ pub fn run(report: &mut Report, args: &Args) {
 /// `cargo bench` of everything that criterion times.
 fn benches(with_peers: bool) -> Command {
     let mut command = cargo(["bench", "-p", "symbolon-benches"]);
-    let mut targets = vec!["ntt", "bfv", "general", "attest", "batch", "pool", "scaling"];
+    let mut targets = vec![
+        "ntt", "bfv", "general", "attest", "batch", "pool", "cache", "identity", "session", "pipeline",
+        "scaling",
+    ];
     if with_peers {
         command.args(["--features", "peers"]);
         targets.extend(["rejected", "mimalloc"]);

@@ -1,15 +1,18 @@
 //! `cargo xtask clippy`
 
-use crate::cargo::{PEERS, cargo, run as run_command};
+use crate::cargo::{cargo, run as run_command};
 use crate::report::Report;
 
+/// Other people's libraries too, which nothing else here builds. As `doc` does, so that what is common is checked once.
+pub const WITH_PEERS: [&str; 2] =
+    ["--features", "symbolon-benches/peers,symbolon-benches/instructions"];
 const CORE_FEATURES: &str = "critical-section,defmt,hazmat,valgrind";
 
 /// Lints the workspace, the benches with their features, then core on its own: bare, and with all it has.
 pub fn run(report: &mut Report) {
     report.step("clippy: workspace", || {
-        let args = ["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"];
-        run_command(&mut cargo(args))
+        let mut command = cargo(["clippy", "--workspace", "--all-targets"]);
+        run_command(command.args(WITH_PEERS).args(["--", "-Dwarnings"]))
     });
     report.step("clippy: core alone", || core_with(&[]));
     report.step("clippy: core with all features", || core_with(&["--features", CORE_FEATURES]));

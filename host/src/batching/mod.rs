@@ -95,6 +95,9 @@ pub struct Settings {
     pub breaker: breaker::Limits,
     /// How often an adaptive strategy adapts.
     pub period: Duration,
+    /// Whether it counts and times what it does. Without, [`Counters`] stay 0 and an adaptive strategy does not adapt:
+    /// for finding out what that costs.
+    pub observed: bool,
 }
 
 impl Settings {
@@ -109,6 +112,7 @@ impl Settings {
             strategy,
             breaker: breaker::Limits::default(),
             period,
+            observed: true,
         }
     }
 }
@@ -163,6 +167,7 @@ struct Shared<E: Engine, R> {
     counters: Counters,
     started: Instant,
     period: Duration,
+    observed: bool,
     /// Answers a second, of the last period.
     rate: AtomicU64,
 }
@@ -202,6 +207,7 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
             counters: Counters::default(),
             started: Instant::now(),
             period: settings.period,
+            observed: settings.observed,
             rate: 0.into(),
         });
         let mut service = Self { shared: Arc::clone(&shared), threads: Vec::new() };
@@ -241,11 +247,11 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
         let job = Job { request, reply, since: Instant::now(), deadline };
         match shared.collector.push(job, priority) {
             Ok(()) => {
-                shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+                shared.count(&shared.counters.accepted, 1);
                 Ok(())
             }
             Err(Refused::Full(job)) => {
-                shared.counters.busy.fetch_add(1, Ordering::Relaxed);
+                shared.count(&shared.counters.busy, 1);
                 Err((Rejected::Busy(shared.retry_after()), job.reply))
             }
             Err(Refused::Closed(job)) => Err((Rejected::Draining, job.reply)),
@@ -304,18 +310,26 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         let (mut desk, mut jobs) = (None, Vec::with_capacity(self.engine.lanes()));
         while self.collector.take(worker, &self.pace, &mut jobs) {
             let now = Instant::now();
-            for job in &jobs {
-                self.counters.waited.add(now.saturating_duration_since(job.since));
+            if self.observed {
+                for job in &jobs {
+                    self.counters.waited.add(now.saturating_duration_since(job.since));
+                }
             }
             let late = |job: &mut Job<_, _>| job.deadline.is_some_and(|deadline| deadline < now);
             for job in jobs.extract_if(.., late) {
-                self.counters.expired.fetch_add(1, Ordering::Relaxed);
+                self.count(&self.counters.expired, 1);
                 let error = Error::new(Kind::Deadline, "its deadline passed while it waited");
                 tell(job.reply, Err(error));
             }
             if !jobs.is_empty() {
                 self.settle(&mut desk, &mut jobs, answers);
             }
+        }
+    }
+
+    fn count(&self, counter: &AtomicU64, by: u64) {
+        if self.observed {
+            counter.fetch_add(by, Ordering::Relaxed);
         }
     }
 
@@ -383,7 +397,7 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         let decide = AssertUnwindSafe(|| self.engine.decide(ready, &mut requests));
         panic::catch_unwind(decide).unwrap_or_else(|_| {
             *desk = None;
-            self.counters.panics.fetch_add(1, Ordering::Relaxed);
+            self.count(&self.counters.panics, 1);
             Err(Error::new(Kind::Internal, "deciding it failed in an unforeseen way"))
         })
     }
@@ -394,8 +408,8 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         jobs: &mut Vec<Job<E::Request, R>>,
         answers: &Answers<E, R>,
     ) {
-        self.counters.batches.fetch_add(1, Ordering::Relaxed);
-        self.counters.filled.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        self.count(&self.counters.batches, 1);
+        self.count(&self.counters.filled, jobs.len() as u64);
         let replies = jobs.drain(..).map(|job| (job.reply, job.since)).collect();
         // Whoever answers ends last.
         let sent = answers.send(Decided { batch: Arc::new(batch), replies });
@@ -404,7 +418,7 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
 
     fn fail(&self, jobs: &mut Vec<Job<E::Request, R>>, error: &Error) {
         for job in jobs.drain(..) {
-            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            self.count(&self.counters.failed, 1);
             tell(job.reply, Err(error.clone()));
         }
     }
@@ -416,7 +430,9 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
             let durable = self.engine.durable(&batch);
             let now = Instant::now();
             for (lane, (reply, submitted)) in replies.into_iter().enumerate() {
-                self.counters.answered.add(now.saturating_duration_since(submitted));
+                if self.observed {
+                    self.counters.answered.add(now.saturating_duration_since(submitted));
+                }
                 let answer = Answer { batch: Arc::clone(&batch), lane };
                 tell(reply, durable.clone().map(|()| answer));
             }

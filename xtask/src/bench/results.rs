@@ -16,7 +16,7 @@ use super::machine::Machine;
 pub const ISAS: [&str; 5] = ["scalar", "neon", "avx2", "avx512", "any"];
 
 /// The order of the tables; names that are not here follow, sorted.
-const ORDER: [&str; 87] = [
+const ORDER: [&str; 92] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -90,6 +90,11 @@ const ORDER: [&str; 87] = [
     "identity/prove",
     "identity/verify",
     "identity/fingerprint",
+    "pipeline/matching",
+    "pipeline/auth",
+    "pipeline/auth-uninstrumented",
+    "auth/single-cold",
+    "auth/single-warm",
     "session/resume",
     "session/resume-client",
     "session/handshake",
