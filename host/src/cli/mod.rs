@@ -2,6 +2,7 @@
 
 mod apikey;
 mod auth;
+mod client;
 mod config;
 mod demo;
 mod devices;
@@ -19,6 +20,7 @@ mod prove;
 mod receipts;
 mod serve;
 mod session;
+mod status;
 mod verify;
 
 use crate::custodian::{Custodian, Limits, Rotations};
