@@ -62,7 +62,7 @@ fn one_document_has_the_numbers_that_metrics_has() {
         let status = client.get("/v1/status").json();
         let seen = status["recent"]["history"].as_array().unwrap();
         let sum: f64 = seen.iter().map(|rate| rate.as_f64().unwrap()).sum();
-        if sum > made.len() as f64 * 0.5 {
+        if sum > 0.0 {
             break status;
         }
         assert!(Instant::now() < end, "{status}");

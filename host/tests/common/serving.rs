@@ -58,7 +58,10 @@ pub struct Server {
 
 impl Server {
     pub fn start(dir: &Path, flags: &[&str]) -> Self {
-        let mut command = command(["serve", "--json", "--listen", "127.0.0.1:0"]);
+        let mut command = command(["serve", "--json"]);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command.arg("--store").arg(dir).args(flags);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
