@@ -28,6 +28,7 @@ use symbolon_host::batching::{Answer, Priority, Reply, Service, Settings, Strate
 use symbolon_host::custodian::{Custodian, Limits};
 use symbolon_host::error::Result;
 use symbolon_host::families::mlkem::DecapsulationKey;
+use symbolon_host::gallery;
 use symbolon_host::gallery::Entry;
 use symbolon_host::gateway::Gateway;
 use symbolon_host::identity::gate::{self, Claim, fingerprint_message, proof_message};
@@ -37,14 +38,13 @@ use symbolon_host::identity::{Credential, Gate, Prover};
 use symbolon_host::keyring::Keyring;
 use symbolon_host::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
 use symbolon_host::log::Log;
-use symbolon_host::population::Population;
 use symbolon_host::pools::{CertifiedSupply, Config};
+use symbolon_host::population::Population;
 use symbolon_host::session::{
     self, Channel, Client, DeviceKey, Epochs, KEY_KIND, Next, Presented, RESUME_SIZE, RESUMED_SIZE,
     Resumption, Server, Step,
 };
 use symbolon_host::signer::{self, Signer};
-use symbolon_host::gallery;
 use symbolon_platform::clock;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -264,7 +264,9 @@ impl Door {
         let begun = client.begin(greeted, &offer, presented, &mut begin).expect("a begin");
         let step = watch.time(|| offered.begin(&begin, &mut theirs, &mut answer));
         let Ok(Step::Ask(asks)) = step else { panic!("the proof is not known") };
-        let Ok(Next::Ask(asked)) = begun.next(&answer, &mut ours) else { panic!("it is asked for") };
+        let Ok(Next::Ask(asked)) = begun.next(&answer, &mut ours) else {
+            panic!("it is asked for")
+        };
         let begun = asked.prove(&proof_message(&self.claim, &self.proof), &mut proof);
         let begun = begun.expect("a proof");
         let session = watch.time(|| asks.proof(&proof, &mut theirs, &mut welcome));

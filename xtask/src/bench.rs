@@ -111,8 +111,8 @@ pub fn run(report: &mut Report, args: &Args) {
 fn benches(with_peers: bool) -> Command {
     let mut command = cargo(["bench", "-p", "symbolon-benches"]);
     let mut targets = vec![
-        "ntt", "bfv", "general", "attest", "batch", "pool", "cache", "identity", "session", "pipeline",
-        "scaling",
+        "ntt", "bfv", "general", "attest", "batch", "pool", "cache", "identity", "session",
+        "pipeline", "scaling",
     ];
     if with_peers {
         command.args(["--features", "peers"]);

@@ -21,6 +21,7 @@ mod prove;
 mod receipts;
 mod serve;
 mod session;
+mod status;
 mod verify;
 
 use crate::custodian::{Custodian, Limits, Rotations};

@@ -1,6 +1,7 @@
 //! `symbolon pool`
 
 use super::output::Output;
+use super::status;
 use crate::error::{Error, Kind, Result};
 use crate::isa;
 use crate::pools::sizing::{self, Config};
@@ -23,7 +24,7 @@ use symbolon_platform::clock::Stopwatch;
 use symbolon_platform::locked::{self, OnFailure, Options};
 use zeroize::Zeroizing;
 
-/// Measure pools of keys made ahead, and size them.
+/// Measure pools of keys made ahead, size them, and ask a running server how its own are.
 ///
 /// A pool holds keys of one kind, ready to be taken, in memory that is locked where the system allows it;
 /// threads behind it make up for what is taken. What a pool needs is known from two figures: how many keys are taken a second
@@ -40,6 +41,7 @@ pub struct Arguments {
 enum Command {
     Bench(Bench),
     Size(Size),
+    Status(status::Arguments),
 }
 
 /// Measure each kind of key on this machine: made when it is asked for, and ready in a pool.
@@ -114,6 +116,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     match &arguments.command {
         Command::Bench(a) => bench(a, output),
         Command::Size(a) => size(a, output),
+        Command::Status(a) => status::run(a, output),
     }
 }
 
