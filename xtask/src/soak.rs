@@ -73,7 +73,7 @@ pub fn run(report: &mut Report, args: &Args) {
 }
 
 fn soak(binary: &Path, time: Duration) -> Result<()> {
-    let mut server = Server::start(binary)?;
+    let server = Server::start(binary)?;
     println!("looking for the most that {} decides", server.url);
     let most = server.load(binary, PROBE, None)?.finish()?;
     let capacity = most["decided_per_s"].as_f64().context("the load tells no rate")?;
@@ -230,7 +230,7 @@ impl Page {
         let front = format!("{name}_bucket{{le=\"");
         let bucket = |(of, count): (&String, &f64)| {
             let bound = of.strip_prefix(&front)?.strip_suffix("\"}")?;
-            Some((bound.parse().ok()?, *count))
+            Some((bound.parse::<f64>().ok()?, *count))
         };
         // "+Inf" is a number too.
         let mut buckets: Vec<_> = self.0.iter().filter_map(bucket).collect();
