@@ -413,9 +413,11 @@ polyline{fill:none;stroke:#1b6ca8;stroke-width:1.5}\
 fn plot(samples: &[Sample]) -> String {
     let end = samples.iter().map(|sample| sample.seconds).fold(1.0, f64::max);
     let x = |seconds: f64| LEFT + seconds / end * (WIDTH - LEFT - RIGHT);
-    let panels: [(&str, fn(&Sample) -> f64); 2] = [
-        ("Memory of the server (RSS), MiB", |sample| sample.rss_bytes / MIB),
-        ("99th percentile of the time to a decision, ms", |sample| sample.p99_ms),
+    let memory: fn(&Sample) -> f64 = |sample| sample.rss_bytes / MIB;
+    let latency: fn(&Sample) -> f64 = |sample| sample.p99_ms;
+    let panels = [
+        ("Memory of the server (RSS), MiB", memory),
+        ("99th percentile of the time to a decision, ms", latency),
     ];
     let mut body = String::new();
     // Writing into a string does not fail.
