@@ -27,7 +27,8 @@ use crate::report::Report;
 /// time; if an answer differs from the clear computation, gets a status of 500 or above, or does not come; or if
 /// more than one in 1,000 BFV keys was not ready when it was needed.
 ///
-/// The log of receipts grows in the temporary directory by about a gigabyte in ten minutes on two cores. Unix only.
+/// The log of receipts grows in the temporary directory, by about a third of a kilobyte for each decision: 10,000 a second
+/// for ten minutes take 2 GB. Unix only.
 ///
 /// Examples: `cargo xtask soak`, `cargo xtask soak --minutes 600`, `cargo xtask soak --minutes 1 --profile dev`.
 #[derive(clap::Args)]
@@ -73,7 +74,7 @@ pub fn run(report: &mut Report, args: &Args) {
 }
 
 fn soak(binary: &Path, time: Duration) -> Result<()> {
-    let mut server = Server::start(binary)?;
+    let server = Server::start(binary)?;
     println!("looking for the most that {} decides", server.url);
     let most = server.load(binary, PROBE, None)?.finish()?;
     let capacity = most["decided_per_s"].as_f64().context("the load tells no rate")?;
@@ -87,6 +88,8 @@ fn soak(binary: &Path, time: Duration) -> Result<()> {
     server.stop()?;
 
     print!("\n{}", table(&samples));
+    let ms = |part: &str| shown["latency_us"][part].as_f64().unwrap_or(0.0) / 1e3;
+    println!("from when they were due: p50 {:.1} ms, p99 {:.1} ms", ms("p50"), ms("p99"));
     let failures = failures(&samples, &[&most, &shown], &page);
     let folder = target_dir()?.join("soak");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -164,10 +167,14 @@ impl Server {
         Ok(Page::parse(&text))
     }
 
+    /// Tells it to stop.
+    fn terminate(&self) -> Result<()> {
+        run_command(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))
+    }
+
     /// Stops it in order.
     fn stop(mut self) -> Result<()> {
-        let id = self.child.id().to_string();
-        run_command(Command::new("kill").args(["-TERM", &id]))?;
+        self.terminate()?;
         self.output.read_to_string(&mut String::new())?;
         let status = self.child.wait()?;
         ensure!(status.success(), "the server ended with {status}");
@@ -177,7 +184,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended already, or there is nothing better to do.
+        // Killed at once it would leave its directory, which may be large.
+        if matches!(self.child.try_wait(), Ok(None)) && self.terminate().is_ok() {
+            let end = Instant::now() + Duration::from_secs(40);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        // It has ended, or there is nothing better to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -230,7 +244,7 @@ impl Page {
         let front = format!("{name}_bucket{{le=\"");
         let bucket = |(of, count): (&String, &f64)| {
             let bound = of.strip_prefix(&front)?.strip_suffix("\"}")?;
-            Some((bound.parse().ok()?, *count))
+            Some((bound.parse::<f64>().ok()?, *count))
         };
         // "+Inf" is a number too.
         let mut buckets: Vec<_> = self.0.iter().filter_map(bucket).collect();
@@ -399,9 +413,11 @@ polyline{fill:none;stroke:#1b6ca8;stroke-width:1.5}\
 fn plot(samples: &[Sample]) -> String {
     let end = samples.iter().map(|sample| sample.seconds).fold(1.0, f64::max);
     let x = |seconds: f64| LEFT + seconds / end * (WIDTH - LEFT - RIGHT);
-    let panels: [(&str, fn(&Sample) -> f64); 2] = [
-        ("Memory of the server (RSS), MiB", |sample| sample.rss_bytes / MIB),
-        ("99th percentile of the time to a decision, ms", |sample| sample.p99_ms),
+    let memory: fn(&Sample) -> f64 = |sample| sample.rss_bytes / MIB;
+    let latency: fn(&Sample) -> f64 = |sample| sample.p99_ms;
+    let panels = [
+        ("Memory of the server (RSS), MiB", memory),
+        ("99th percentile of the time to a decision, ms", latency),
     ];
     let mut body = String::new();
     // Writing into a string does not fail.

@@ -49,7 +49,7 @@ use symbolon_platform::process::{self, Hardened};
 ///
 /// Begin with `symbolon demo`. Then: keygen, enrol, auth, verify; keys to rotate and revoke; log to
 /// verify the whole history; pool to size pools of keys made ahead; identity to enrol credentials, prove to
-/// prove one without naming it; session to try how devices connect; load to see what the pipeline stands; serve
+/// prove one without naming it; session to try how devices connect; load to see what the pipeline or a server stands; serve
 /// for a server, with config and apikey. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
 /// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
 ///

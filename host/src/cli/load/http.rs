@@ -41,7 +41,8 @@ pub struct Remote {
     #[arg(long, value_name = "PARTS", default_value = "single=1", value_parser = mix, requires = "url")]
     mix: Mix,
     /// With --url: attempts of a batch.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_ITEMS as i64), requires = "url")]
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "url",
+        value_parser = clap::value_parser!(u16).range(1..=MAX_ITEMS as i64))]
     batch: u16,
     /// With --url: connections. Each has one request under way at a time.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..), requires = "url")]
