@@ -64,7 +64,12 @@ impl Target {
             (Some("http"), Some(_)) => return Err(wrong("--ca is for https")),
             _ => return Err(wrong(form)),
         };
-        let port = authority.port_u16().unwrap_or(port);
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() == authority.host() => port,
+            // What stands there is no port.
+            None => return Err(wrong(form)),
+        };
         let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong(form))?;
         Ok(Self { host, port, authority, tls })
     }
@@ -236,6 +241,7 @@ mod tests {
             "http://a@x",
             "https://x",
             "http://x:99999",
+            "http://x:",
             "http://x y",
         ] {
             assert_eq!(of(wrong).unwrap_err().kind(), Kind::Argument, "{wrong}");
