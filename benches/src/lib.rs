@@ -5,9 +5,9 @@
 //! capability of ours (`avx512`) or a peer (`tfhe-ntt 0.7.1`).
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "host")]
 pub mod cache;
 pub mod owner;
-#[cfg(feature = "peers")]
 pub mod peers;
 pub mod pool;
 pub mod rows;

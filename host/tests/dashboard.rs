@@ -7,6 +7,7 @@ mod serving;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -239,6 +240,24 @@ fn roles_say_who_sees_what() {
     let file = file.to_str().unwrap();
     let said = symbolon(["pool", "status", "--url", &url, "--api-key-file", file, "--json"]);
     assert_eq!(said.ok_json()[0]["people"]["enrolled"], 1);
+    server.stop();
+}
+
+#[test]
+fn a_server_is_asked_over_tls() {
+    let dir = deployment();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| data.join(name));
+    let (chain, key) = (chain.to_str().unwrap(), key.to_str().unwrap());
+    let server = Server::start(dir.path(), &["--tls-chain", chain, "--tls-key", key]);
+    let (_, port) = server.address.rsplit_once(':').unwrap();
+    let url = format!("https://localhost:{port}");
+    let said = symbolon(["pool", "status", "--json", "--url", &url, "--ca", chain]).ok_json();
+    assert_eq!(said[0]["people"]["enrolled"], 0);
+    // The certificate is not for this name.
+    let url = format!("https://other.localhost:{port}");
+    let run = symbolon(["pool", "status", "--url", &url, "--ca", chain]);
+    assert!(run.code == Some(2) && run.stderr.contains("E-IO"), "{run:?}");
     server.stop();
 }
 
@@ -499,7 +518,7 @@ fn a_browser_shows_what_the_server_says() {
     browser.until(&format!("{first} === {}", next["request"]));
     assert_eq!(browser.eval("document.querySelectorAll('.note').length"), 1);
 
-    assert_eq!(browser.complaints(), Vec::<&Value>::new());
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
     let requests = browser.requests();
     assert!(requests.iter().all(|asked| asked.starts_with(&url)), "{requests:?}");
     assert!(requests.len() > 3);
@@ -565,6 +584,6 @@ fn a_browser_asks_for_a_key_and_keeps_it_in_its_tab() {
     let page = browser.eval("document.documentElement.outerHTML");
     assert!(!page.as_str().unwrap().contains(&read));
     assert!(browser.requests().iter().all(|asked| !asked.contains("sk_")));
-    assert_eq!(browser.complaints(), Vec::<&Value>::new());
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
     server.stop();
 }

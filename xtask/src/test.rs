@@ -15,8 +15,8 @@ pub fn run(report: &mut Report) {
         Ok(())
     });
     report.step("test: second opinion", || {
-        let package = ["test", "-p", "symbolon-benches", "--features", "peers"];
-        run_command(cargo(package).args(["--test", "second_opinion"]))
+        let package = ["test", "-p", "symbolon-benches", "--no-default-features"];
+        run_command(cargo(package).args(["--features", "fhe", "--test", "second_opinion"]))
     });
     for (isa, is_here) in [("scalar", true), ("avx2", has_avx2())] {
         report.step(&format!("test: {isa} kernels"), || {

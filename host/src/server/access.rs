@@ -38,9 +38,9 @@ const PREFIX: &str = "sk_";
 pub enum Role {
     /// To enrol and remove people.
     Enrol,
-    /// To have people authenticated, and to fetch receipts.
+    /// To have people authenticated, and to fetch receipts, public keys and status.
     Authenticate,
-    /// To fetch receipts, public keys and metrics.
+    /// To fetch receipts, public keys, status and metrics, and to list the newest decisions.
     Read,
 }
 
