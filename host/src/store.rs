@@ -266,6 +266,28 @@ pub enum Change<'a> {
     },
 }
 
+/// Where a server keeps its people. [`Writer`] is the one there is; what takes over when one machine is outgrown
+/// is another.
+pub trait Templates: Send {
+    /// The number of dimensions of the embeddings, 1 to 512.
+    fn dims(&self) -> usize;
+
+    /// The number of people enrolled.
+    fn people(&self) -> u64;
+
+    /// Goes through everybody: id, and template.
+    ///
+    /// Errors: `E-STORE-FORMAT`, `E-STORE-RECORD`, `E-IO`, and what `f` gives.
+    fn for_each(&self, f: &mut dyn FnMut(&str, &[u8]) -> Result<()>) -> Result<()>;
+
+    /// Makes changes in their order, all at once; one that cannot be made is left out, and the others are made.
+    /// Returns when they will outlive a crash: for each, whether it was made.
+    ///
+    /// Errors, of one change: `E-ID`, `E-DUPLICATE-ID`, `E-UNKNOWN-ID`, `E-ARGUMENT`, `E-ENTROPY`. Of all, and
+    /// none is made: `E-STORE-FORMAT`, `E-IO`.
+    fn apply(&mut self, changes: &[Change<'_>]) -> Result<Vec<Result<()>>>;
+}
+
 /// A store that one process changes, for as long as this lives; others find it busy.
 pub struct Writer {
     dir: PathBuf,
@@ -295,37 +317,33 @@ impl Writer {
         Ok(Self { dir, sealer, header, database: Some(database) })
     }
 
-    /// The number of dimensions of the embeddings, 1 to 512.
-    pub fn dims(&self) -> usize {
+    fn database(&self) -> Result<&Database> {
+        self.database.as_ref().ok_or_else(|| self.closed())
+    }
+
+    fn closed(&self) -> Error {
+        at(Error::new(Kind::StoreBusy, "the store was closed"), &self.dir)
+    }
+}
+
+impl Templates for Writer {
+    fn dims(&self) -> usize {
         usize::from(self.header.dims)
     }
 
-    /// The number of people enrolled.
-    pub fn len(&self) -> u64 {
+    fn people(&self) -> u64 {
         self.header.records
     }
 
-    /// Whether nobody is enrolled.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// As [`Store::for_each`].
-    ///
-    /// Errors: see there.
-    pub fn for_each(&self, mut f: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+    fn for_each(&self, f: &mut dyn FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
         let Self { dir, sealer, header, .. } = self;
         walk(dir, header, self.database()?, |id, record| {
             f(id, &unsealed(dir, sealer, header, id, record)?)
         })
     }
 
-    /// Makes changes in their order, in one transaction; one that cannot be made is left out, and the others are
-    /// made. Returns when the disk has them: for each, whether it was made.
-    ///
-    /// Errors, of one change: `E-ID`, `E-DUPLICATE-ID`, `E-UNKNOWN-ID`, `E-ARGUMENT`, `E-ENTROPY`. Of all, and
-    /// none is made: `E-STORE-FORMAT`, `E-IO`.
-    pub fn apply(&mut self, changes: &[Change<'_>]) -> Result<Vec<Result<()>>> {
+    /// In one transaction.
+    fn apply(&mut self, changes: &[Change<'_>]) -> Result<Vec<Result<()>>> {
         let mut outcomes = Vec::with_capacity(changes.len());
         let mut records = Vec::with_capacity(changes.len());
         for change in changes {
@@ -349,14 +367,6 @@ impl Writer {
             *outcome = made.next().unwrap_or_else(|| Err(self.closed()));
         }
         Ok(outcomes)
-    }
-
-    fn database(&self) -> Result<&Database> {
-        self.database.as_ref().ok_or_else(|| self.closed())
-    }
-
-    fn closed(&self) -> Error {
-        at(Error::new(Kind::StoreBusy, "the store was closed"), &self.dir)
     }
 }
 

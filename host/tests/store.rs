@@ -8,7 +8,7 @@ use std::process::Command;
 use proptest::prelude::*;
 use redb::{Database, ReadableTable, TableDefinition};
 use symbolon_host::error::{Error, Kind};
-use symbolon_host::store::{Change, MAX_TEMPLATE_BYTES, Store, Writer};
+use symbolon_host::store::{Change, MAX_TEMPLATE_BYTES, Store, Templates, Writer};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 

@@ -3,7 +3,7 @@
 use std::env;
 
 use crate::report::Report;
-use crate::{clippy, cross, ct, deny, doc, fmt, fuzz, loom, stack, test, tidy, vectors};
+use crate::{clippy, cross, ct, deny, doc, fmt, fuzz, loom, schema, stack, test, tidy, vectors};
 
 /// Run every check, and end with a table of the results.
 ///
@@ -12,7 +12,7 @@ use crate::{clippy, cross, ct, deny, doc, fmt, fuzz, loom, stack, test, tidy, ve
 /// it counts as an error, because .ci/run has installed everything.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Leave out deny, cross, ct and fuzz.
+    /// Leave out schema, deny, cross, ct and fuzz.
     #[arg(long)]
     quick: bool,
 }
@@ -25,6 +25,9 @@ pub fn run(report: &mut Report, args: &Args) {
     fmt::run(report);
     clippy::run(report);
     test::run(report);
+    if !args.quick {
+        schema::run(report, &schema::Args::default());
+    }
     doc::run(report);
     if !args.quick {
         deny::run(report);

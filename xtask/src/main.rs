@@ -7,6 +7,7 @@ mod ci;
 mod clippy;
 mod cross;
 mod ct;
+mod demo;
 mod deny;
 mod doc;
 mod elf;
@@ -14,6 +15,7 @@ mod fmt;
 mod fuzz;
 mod loom;
 mod report;
+mod schema;
 mod soak;
 mod stack;
 mod test;
@@ -47,11 +49,11 @@ enum Task {
     ///
     /// Changes nothing. `cargo fmt` formats, with the settings in rustfmt.toml.
     Fmt,
-    /// Lint: clippy over everything, over the benches with their peers, then over core alone with each
-    /// of its features.
+    /// Lint: clippy over everything, benches with their peers too, then over core alone, without features
+    /// and with all of them.
     ///
     /// Cargo unites features across a workspace, so a workspace build never sees core the way a
-    /// firmware build does. Hence the extra runs with no features, and with each of them.
+    /// firmware build does. Hence the extra runs.
     Clippy,
     /// Run the workspace's tests: `cargo test --workspace`, which uses the processor's fastest kernels,
     /// then core's examples, which check their own answers, then the tests of the whole scheme on
@@ -88,6 +90,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Vectors(vectors::Args),
     Bench(bench::Args),
+    Schema(schema::Args),
     Soak(soak::Args),
     Ci(ci::Args),
 }
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&mut report, &args),
         Task::Vectors(args) => vectors::run(&mut report, &args),
         Task::Bench(args) => bench::run(&mut report, &args),
+        Task::Schema(args) => schema::run(&mut report, &args),
         Task::Soak(args) => soak::run(&mut report, &args),
         Task::Ci(args) => ci::run(&mut report, &args),
     }

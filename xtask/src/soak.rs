@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cargo::{cargo, run as run_command, target_dir};
+use crate::demo::Server;
 use crate::report::Report;
 
 /// Put load on a server for a while, and watch that it neither grows nor fails.
@@ -109,42 +110,7 @@ fn write(file: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A running server, stopped when this is dropped.
-struct Server {
-    child: Child,
-    /// Read on to the end, so that the server can write.
-    output: BufReader<ChildStdout>,
-    url: String,
-    address: String,
-}
-
 impl Server {
-    fn start(binary: &Path) -> Result<Self> {
-        let mut command = Command::new(binary);
-        // Impostors try everybody, all the time.
-        command.args([
-            "serve",
-            "--demo",
-            "--json",
-            "--listen",
-            "127.0.0.1:0",
-            "--limits-attempts",
-            "0",
-        ]);
-        command.args(["--log-level", "warn"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| binary.display().to_string())?;
-        let output = BufReader::new(child.stdout.take().context("the output is a pipe")?);
-        let mut server = Self { child, output, url: String::new(), address: String::new() };
-        let mut line = String::new();
-        server.output.read_line(&mut line)?;
-        let ready: Value = serde_json::from_str(&line).context("the server does not start")?;
-        let url =
-            ready["listening"].as_str().context("the server does not say where it listens")?;
-        server.address = url.strip_prefix("http://").context("it speaks HTTP")?.to_owned();
-        server.url = url.to_owned();
-        Ok(server)
-    }
-
     fn load(&self, binary: &Path, time: Duration, rate: Option<f64>) -> Result<Load> {
         let mut command = Command::new(binary);
         command.args(["load", "--json", "--url", &self.url]).args(MIX);
@@ -165,35 +131,6 @@ impl Server {
         stream.read_to_string(&mut text)?;
         ensure!(text.starts_with("HTTP/1.1 200 "), "no metrics: {text:.100}");
         Ok(Page::parse(&text))
-    }
-
-    /// Tells it to stop.
-    fn terminate(&self) -> Result<()> {
-        run_command(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))
-    }
-
-    /// Stops it in order.
-    fn stop(mut self) -> Result<()> {
-        self.terminate()?;
-        self.output.read_to_string(&mut String::new())?;
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the server ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Killed at once it would leave its directory, which may be large.
-        if matches!(self.child.try_wait(), Ok(None)) && self.terminate().is_ok() {
-            let end = Instant::now() + Duration::from_secs(40);
-            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
-                thread::sleep(Duration::from_millis(50));
-            }
-        }
-        // It has ended, or there is nothing better to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -28,7 +28,7 @@ use crate::server::sessions::{self, Sessions};
 use crate::server::{self, Limits, Parts};
 use crate::session::{self, DeviceKey};
 use crate::signer::Signer;
-use crate::store::Writer;
+use crate::store::{Templates, Writer};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ impl Server<'_> {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         let allowance = Allowance::new(small(config.attempts), minutes(config.attempts_minutes));
         let attempts = Arc::new(Attempts::start(dir, allowance)?);
-        let bar = output.progress("loading", usize::try_from(store.len()).unwrap_or(0));
+        let bar = output.progress("loading", usize::try_from(store.people()).unwrap_or(0));
         let roster = Arc::new(Roster::load(&store, layout, &attempts, &mut || bar.inc(1))?);
         bar.finish_and_clear();
         tracing::info!(people = roster.len(), dims, "the roster is loaded");
@@ -180,7 +180,7 @@ impl Server<'_> {
             ..Batching::new(large(config.threads_workers), config.strategy())
         };
         let registrar =
-            Registrar::start(store, layout, Arc::clone(&roster), Arc::clone(&attempts))?;
+            Registrar::start(Box::new(store), layout, Arc::clone(&roster), Arc::clone(&attempts))?;
         let parts = Parts {
             dir: dir.to_owned(),
             dims,

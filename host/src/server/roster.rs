@@ -12,7 +12,7 @@ use super::attempts::Attempts;
 use super::meter::Meter;
 use crate::error::{Error, Kind, Result};
 use crate::gallery::Entry;
-use crate::store::{Change, Writer};
+use crate::store::{Change, Templates};
 use papaya::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
@@ -56,14 +56,14 @@ impl Roster {
     ///
     /// Errors: the store's, and `E-STORE-RECORD` for a record that does not hold a template.
     pub fn load(
-        store: &Writer,
+        store: &dyn Templates,
         layout: Layout,
         attempts: &Attempts,
         progress: &mut dyn FnMut(),
     ) -> Result<Self> {
-        let people = usize::try_from(store.len()).unwrap_or(0);
+        let people = usize::try_from(store.people()).unwrap_or(0);
         let seats = HashMap::with_capacity(people);
-        store.for_each(|id, record| {
+        store.for_each(&mut |id, record| {
             let entry = Entry::parse(layout, id, record).ok_or_else(|| {
                 let message = format!("the record of id \"{id}\" does not hold a template");
                 Error::new(Kind::StoreRecord, message)
@@ -129,7 +129,7 @@ pub struct Registrar {
 impl Registrar {
     /// Starts its thread. Errors: `E-IO`.
     pub fn start(
-        store: Writer,
+        store: Box<dyn Templates>,
         layout: Layout,
         roster: Arc<Roster>,
         attempts: Arc<Attempts>,
@@ -147,7 +147,7 @@ impl Registrar {
     /// Enrols somebody with a record as [`gallery::record`](crate::gallery::record) makes it.
     ///
     /// Errors: `E-BUSY` where too many changes wait; `E-DRAINING`. When it is done: `E-ID`, `E-DUPLICATE-ID`,
-    /// and those of [`Writer::apply`].
+    /// and those of [`Templates::apply`].
     pub fn enrol(&self, id: String, record: Zeroizing<Vec<u8>>) -> Result<Done> {
         self.order(Wish::Enrol { id, record })
     }
@@ -195,7 +195,7 @@ impl Drop for Registrar {
 }
 
 struct Desk {
-    store: Writer,
+    store: Box<dyn Templates>,
     layout: Layout,
     roster: Arc<Roster>,
     attempts: Arc<Attempts>,
@@ -254,5 +254,84 @@ impl Desk {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gallery;
+
+    /// Remembers names, or fails, as it is told.
+    struct Memory {
+        ids: Vec<String>,
+        fails: Arc<AtomicBool>,
+    }
+
+    impl Templates for Memory {
+        fn dims(&self) -> usize {
+            128
+        }
+
+        fn people(&self) -> u64 {
+            self.ids.len() as u64
+        }
+
+        fn for_each(&self, _: &mut dyn FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+            Ok(())
+        }
+
+        fn apply(&mut self, changes: &[Change<'_>]) -> Result<Vec<Result<()>>> {
+            if self.fails.load(Ordering::Relaxed) {
+                return Err(Error::new(Kind::Io, "the disk is full"));
+            }
+            let made = changes.iter().map(|change| match *change {
+                Change::Enrol { id, .. } if self.ids.iter().any(|known| known == id) => {
+                    Err(Error::new(Kind::DuplicateId, "enrolled already"))
+                }
+                Change::Enrol { id, .. } => {
+                    self.ids.push(id.to_owned());
+                    Ok(())
+                }
+                Change::Remove { id } => {
+                    let before = self.ids.len();
+                    self.ids.retain(|known| known != id);
+                    let unknown = || Error::new(Kind::UnknownId, "nobody");
+                    (self.ids.len() < before).then_some(()).ok_or_else(unknown)
+                }
+            });
+            Ok(made.collect())
+        }
+    }
+
+    #[test]
+    fn what_the_store_does_not_take_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::for_dims(128).unwrap();
+        let fails = Arc::new(AtomicBool::new(false));
+        let store = Memory { ids: Vec::new(), fails: Arc::clone(&fails) };
+        let attempts = Arc::new(Attempts::start(dir.path(), None).unwrap());
+        let roster = Arc::new(Roster::load(&store, layout, &attempts, &mut || ()).unwrap());
+        let (store, seats) = (Box::new(store), Arc::clone(&roster));
+        let registrar = Registrar::start(store, layout, seats, attempts).unwrap();
+        let record = || gallery::record(layout, &[1.0; 128]).unwrap();
+        let enrol =
+            |id: &str| registrar.enrol(id.into(), record()).unwrap().blocking_recv().unwrap();
+        let remove = |id: &str| registrar.remove(id.into()).unwrap().blocking_recv().unwrap();
+
+        assert!(enrol("anna").is_ok() && roster.find("anna").is_some());
+        fails.store(true, Ordering::Relaxed);
+        assert_eq!(enrol("bert").unwrap_err().kind(), Kind::Io);
+        assert_eq!(remove("anna").unwrap_err().kind(), Kind::Io);
+        assert!(roster.find("bert").is_none() && roster.find("anna").is_some());
+        assert_eq!(registrar.counters().failed.load(Ordering::Relaxed), 2);
+        // When the store is well again, so is everything.
+        fails.store(false, Ordering::Relaxed);
+        assert!(enrol("bert").is_ok() && remove("anna").is_ok());
+        assert_eq!(enrol("bert").unwrap_err().kind(), Kind::DuplicateId);
+        assert_eq!(remove("anna").unwrap_err().kind(), Kind::UnknownId);
+        assert_eq!((roster.len(), roster.find("anna").is_none()), (1, true));
+        registrar.finish();
+        assert_eq!(registrar.enrol("carl".into(), record()).unwrap_err().kind(), Kind::Draining);
     }
 }

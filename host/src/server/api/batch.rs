@@ -83,6 +83,7 @@ pub struct Line {
     responses(
         (status = 200, description = "A line for each attempt", content_type = "application/x-ndjson", body = Line),
         (status = 400, description = "E-REQUEST: the binary form is damaged"),
+        (status = 409, description = "E-IDEMPOTENCY"),
         (status = 413, description = "E-TOO-LARGE"),
         (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
         (status = 503, description = "E-DRAINING"),

@@ -94,6 +94,7 @@ async fn finished(done: super::super::roster::Done) -> Result<(), Problem> {
     responses(
         (status = 204, description = "Removed"),
         (status = 404, description = "E-UNKNOWN-ID"),
+        (status = 422, description = "E-ID"),
         (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
         (status = 503, description = "E-DRAINING"),
     ),

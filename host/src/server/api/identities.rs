@@ -93,6 +93,7 @@ pub async fn enrol(
     responses(
         (status = 204, description = "Revoked, and published"),
         (status = 404, description = "E-UNKNOWN-ID; E-NO-ROUTE: no registry of identities"),
+        (status = 422, description = "E-ID"),
     ),
     security(("key" = []))
 )]
@@ -119,6 +120,7 @@ pub async fn revoke(
         (status = 200, description = "As `symbolon prove make --path` reads it", content_type = "application/json"),
         (status = 404, description = "E-UNKNOWN-ID; E-NO-ROUTE: no registry of identities"),
         (status = 409, description = "E-UNPUBLISHED: from the next epoch on"),
+        (status = 422, description = "E-ID"),
     ),
     security(("key" = []))
 )]

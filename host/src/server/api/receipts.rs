@@ -104,7 +104,10 @@ impl Verification {
 #[utoipa::path(
     get, path = "/v1/receipts", tag = "receipts",
     params(HowMany),
-    responses((status = 200, description = "The decisions", body = Newest)),
+    responses(
+        (status = 200, description = "The decisions", body = Newest),
+        (status = 400, description = "E-REQUEST: the query is malformed"),
+    ),
     security(("key" = []))
 )]
 pub async fn newest(
@@ -131,6 +134,7 @@ pub async fn newest(
     responses(
         (status = 200, description = "The receipt", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 202, description = "E-NOT-SIGNED: try again after Retry-After"),
+        (status = 400, description = "E-REQUEST: malformed"),
         (status = 404, description = "E-UNKNOWN-REQUEST"),
     ),
     security(("key" = []))
@@ -155,6 +159,7 @@ pub async fn fetch(
     responses(
         (status = 200, description = "Whether it verifies, and by what", body = Verification),
         (status = 202, description = "E-NOT-SIGNED: try again after Retry-After"),
+        (status = 400, description = "E-REQUEST: malformed"),
         (status = 404, description = "E-UNKNOWN-REQUEST"),
     ),
     security(("key" = []))

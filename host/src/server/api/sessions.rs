@@ -164,6 +164,7 @@ pub async fn resume(
     request_body(content = Vec<u8>, content_type = "application/vnd.symbolon.session"),
     responses(
         (status = 200, description = "An answer", content_type = "application/vnd.symbolon.session", body = Vec<u8>),
+        (status = 400, description = "E-REQUEST: no session's id, or no record"),
         (status = 403, description = "E-SESSION: the record does not open; the session is over"),
         (status = 404, description = "E-UNKNOWN-ID: no such session, or it is over"),
         (status = 410, description = "E-TICKET: the session is over"),
@@ -214,6 +215,7 @@ pub async fn authenticate(
     params(("id" = String, Path, description = "16 hexadecimal digits")),
     responses(
         (status = 204, description = "Ended"),
+        (status = 400, description = "E-REQUEST: no session's id"),
         (status = 404, description = "E-UNKNOWN-ID"),
     ),
     security(("key" = []))
