@@ -672,9 +672,9 @@ fn a_writer_makes_the_changes_that_can_be_made_and_keeps_others_out() {
         None,
     ];
     assert_eq!(kinds, expected);
-    assert_eq!(writer.len(), 3);
+    assert_eq!(writer.people(), 3);
     let mut seen = Vec::new();
-    let each = writer.for_each(|id, template| {
+    let each = writer.for_each(&mut |id, template| {
         seen.push((id.to_owned(), template.to_vec()));
         Ok(())
     });
