@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use common::symbolon;
 use serde_json::{Value, json};
 use serving::{Client, IDLE, Server, attempt, deployment, enrolment};
+use symbolon_host::identity::registry::Registry;
 use symbolon_host::keyring::Keyring;
 use symbolon_host::server::access::{self, Role};
 use tempfile::TempDir;
@@ -457,6 +458,8 @@ const SERVING: &str = "document.getElementById('state').innerText === 'Serving'"
 fn a_browser_shows_what_the_server_says() {
     let Some(mut browser) = Browser::start() else { return };
     let dir = deployment();
+    let ring = Keyring::load(dir.path(), None).unwrap();
+    Registry::create(dir.path(), 20, ring.entries()[0].deployment.id).unwrap();
     let server = Server::start(dir.path(), IDLE);
     let mut client = server.client();
     let url = format!("http://{}/", server.address);
@@ -481,6 +484,9 @@ fn a_browser_shows_what_the_server_says() {
         ("breaker", "/breaker/state"),
         ("epoch", "/keys/epoch"),
         ("room", "/queue/capacity"),
+        ("sessions", "/devices/sessions"),
+        ("identity-breaker", "/devices/breaker/state"),
+        ("verdicts", "/devices/verdicts/capacity"),
     ] {
         let value = status.pointer(at).unwrap();
         let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -50,7 +50,9 @@ impl Server {
     /// Attempts that it has taken in, as it counts them itself.
     fn accepted(&self) -> u64 {
         let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
         let name = "symbolon_attempts_accepted_total ";

@@ -135,6 +135,17 @@ fn bad_requests_are_problems_with_codes() {
         let answer = client.send("GET", "/v1/keys", &[("origin", origin)], b"");
         assert_eq!(answer.status, status, "{origin}");
     }
+    // Nor does a name that somebody had point to this machine: then there is no origin to tell.
+    for (host, status) in
+        [("evil.example", 403), ("localhost.evil.example:80", 403), ("[::1]:1", 200)]
+    {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        let head = format!("GET /v1/keys HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
 
     let named = client.send("GET", "/livez", &[("x-request-id", "me-1")], b"");
     assert_eq!((named.status, named.header("x-request-id")), (200, Some("me-1")));
@@ -360,7 +371,7 @@ fn a_kill_takes_back_nothing_that_was_acknowledged() {
                     let stream = client.stream.get_mut();
                     let body = body.to_string();
                     let head = format!(
-                        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+                        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
                         body.len()
                     );
                     if stream.write_all((head + &body).as_bytes()).is_err() {
@@ -413,7 +424,7 @@ fn whoever_dawdles_is_cut_off() {
     let flags = ["--limits-header-ms", "300", "--limits-body-ms", "300"];
     let server = Server::start(dir.path(), &flags);
     let starts: [&[u8]; 4] =
-        [b"", b"P", b"GET /livez HTTP/1.1\r\nhost: x\r\nx-a: ", b"PRI * HTTP/2.0\r\n"];
+        [b"", b"P", b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-a: ", b"PRI * HTTP/2.0\r\n"];
     for start in starts {
         let mut stream = TcpStream::connect(&server.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -429,7 +440,7 @@ fn whoever_dawdles_is_cut_off() {
     // A drop at a time.
     let mut stream = TcpStream::connect(&server.address).unwrap();
     let began = Instant::now();
-    let drip = b"GET /livez HTTP/1.1\r\nhost: x\r\nx-a: ".iter().chain([b'a'; 1000].iter());
+    let drip = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-a: ".iter().chain([b'a'; 1000].iter());
     for byte in drip {
         if stream.write_all(&[*byte]).is_err() {
             break;
@@ -439,7 +450,8 @@ fn whoever_dawdles_is_cut_off() {
     assert!(began.elapsed() < Duration::from_secs(10));
     // A body that does not come.
     let mut client = server.client();
-    let head = b"POST /v1/authentications HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+    let head =
+        b"POST /v1/authentications HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
     client.stream.get_mut().write_all(head).unwrap();
     client.read().unwrap().problem(408, "E-SLOW");
     server.stop();

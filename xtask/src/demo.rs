@@ -1,6 +1,8 @@
 //! A server of the demonstration in a process of its own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -50,6 +52,30 @@ impl Server {
         Ok(server)
     }
 
+    /// What its /metrics says.
+    pub fn metrics(&self) -> Result<Page> {
+        let mut stream = TcpStream::connect(&self.address).context("the server is gone")?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        ensure!(text.starts_with("HTTP/1.1 200 "), "no metrics: {text:.100}");
+        Ok(Page::parse(&text))
+    }
+
+    /// Seconds of the processor that it has taken: Linux.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(&path).context(path)?;
+        // The name, which may have spaces, ends with the last bracket; the 12th and 13th after it are ticks.
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let ticks: Vec<f64> = fields.skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
+        ensure!(ticks.len() == 2, "no times of the server");
+        // A hundredth of a second on every Linux that there is.
+        Ok(ticks.iter().sum::<f64>() / 100.0)
+    }
+
     /// Tells it to stop.
     fn terminate(&self) -> Result<()> {
         run_command(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))
@@ -77,5 +103,42 @@ impl Drop for Server {
         // It has ended, or there is nothing better to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What /metrics says: names with their labels, without `symbolon_`.
+pub struct Page(HashMap<String, f64>);
+
+impl Page {
+    pub fn parse(text: &str) -> Self {
+        let value = |line: &str| {
+            let (name, value) = line.strip_prefix("symbolon_")?.rsplit_once(' ')?;
+            Some((name.to_owned(), value.trim().parse().ok()?))
+        };
+        Self(text.lines().filter_map(value).collect())
+    }
+
+    /// 0 where there is none.
+    pub fn get(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or(0.0)
+    }
+
+    /// All that have this name, whatever their labels, and these words in them.
+    pub fn sum(&self, name: &str, words: &str) -> f64 {
+        let wanted = |of: &str| of.split('{').next() == Some(name) && of.contains(words);
+        self.0.iter().filter(|(of, _)| wanted(of)).map(|(_, value)| value).sum()
+    }
+
+    /// Bounds of a histogram in seconds, and how many did not exceed them.
+    pub fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
+        let front = format!("{name}_bucket{{le=\"");
+        let bucket = |(of, count): (&String, &f64)| {
+            let bound = of.strip_prefix(&front)?.strip_suffix("\"}")?;
+            Some((bound.parse::<f64>().ok()?, *count))
+        };
+        // "+Inf" is a number too.
+        let mut buckets: Vec<_> = self.0.iter().filter_map(bucket).collect();
+        buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        buckets
     }
 }

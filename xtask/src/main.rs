@@ -11,6 +11,7 @@ mod demo;
 mod deny;
 mod doc;
 mod elf;
+mod fills;
 mod fmt;
 mod fuzz;
 mod loom;
@@ -90,6 +91,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Vectors(vectors::Args),
     Bench(bench::Args),
+    Fills(fills::Args),
     Schema(schema::Args),
     Soak(soak::Args),
     Ci(ci::Args),
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&mut report, &args),
         Task::Vectors(args) => vectors::run(&mut report, &args),
         Task::Bench(args) => bench::run(&mut report, &args),
+        Task::Fills(args) => fills::run(&mut report, &args),
         Task::Schema(args) => schema::run(&mut report, &args),
         Task::Soak(args) => soak::run(&mut report, &args),
         Task::Ci(args) => ci::run(&mut report, &args),

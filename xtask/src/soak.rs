@@ -1,10 +1,8 @@
 //! `cargo xtask soak`: a server under load for a while.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -15,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cargo::{cargo, run as run_command, target_dir};
-use crate::demo::Server;
+use crate::demo::{Page, Server};
 use crate::report::Report;
 
 /// Put load on a server for a while, and watch that it neither grows nor fails.
@@ -122,16 +120,6 @@ impl Server {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         Ok(Load(child.with_context(|| binary.display().to_string())?))
     }
-
-    fn metrics(&self) -> Result<Page> {
-        let mut stream = TcpStream::connect(&self.address).context("the server is gone")?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        ensure!(text.starts_with("HTTP/1.1 200 "), "no metrics: {text:.100}");
-        Ok(Page::parse(&text))
-    }
 }
 
 /// A running `symbolon load`.
@@ -151,42 +139,6 @@ impl Drop for Load {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// What /metrics says: names with their labels, without `symbolon_`.
-struct Page(HashMap<String, f64>);
-
-impl Page {
-    fn parse(text: &str) -> Self {
-        let value = |line: &str| {
-            let (name, value) = line.strip_prefix("symbolon_")?.rsplit_once(' ')?;
-            Some((name.to_owned(), value.trim().parse().ok()?))
-        };
-        Self(text.lines().filter_map(value).collect())
-    }
-
-    fn get(&self, name: &str) -> f64 {
-        self.0.get(name).copied().unwrap_or(0.0)
-    }
-
-    /// All that have this name, whatever their labels, and these words in them.
-    fn sum(&self, name: &str, words: &str) -> f64 {
-        let wanted = |of: &str| of.split('{').next() == Some(name) && of.contains(words);
-        self.0.iter().filter(|(of, _)| wanted(of)).map(|(_, value)| value).sum()
-    }
-
-    /// Bounds of a histogram in seconds, and how many did not exceed them.
-    fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
-        let front = format!("{name}_bucket{{le=\"");
-        let bucket = |(of, count): (&String, &f64)| {
-            let bound = of.strip_prefix(&front)?.strip_suffix("\"}")?;
-            Some((bound.parse::<f64>().ok()?, *count))
-        };
-        // "+Inf" is a number too.
-        let mut buckets: Vec<_> = self.0.iter().filter_map(bucket).collect();
-        buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        buckets
     }
 }
 

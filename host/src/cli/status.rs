@@ -85,8 +85,11 @@ fn print(status: &Status, url: &str, output: &mut Output) -> Result<()> {
         "{:<20} {:>8} {:>8} {:>8} {:>10} {:>10} {:>10}",
         "keys made ahead", "ready", "low", "capacity", "ready %", "made/s", "used/s"
     ))?;
-    match &keys.pool {
-        Some(pool) => output.line(format!(
+    if keys.pool.is_none() {
+        output.line("no BFV keys: the deployment's own is in use")?;
+    }
+    for pool in keys.pool.iter().chain(status.devices.as_ref().map(|devices| &devices.keys)) {
+        output.line(format!(
             "{:<20} {:>8} {:>8} {:>8} {:>10.1} {:>10.1} {:>10.1}",
             pool.kind,
             pool.ready,
@@ -95,8 +98,7 @@ fn print(status: &Status, url: &str, output: &mut Output) -> Result<()> {
             pool.hit_rate * 100.0,
             pool.made_per_s,
             pool.used_per_s,
-        ))?,
-        None => output.line("none: the deployment's own key is in use")?,
+        ))?;
     }
     output.line(format!(
         "epoch {}, {} rotations ({} made on the spot, {} failed); memory is {}protected",
@@ -146,6 +148,22 @@ fn print(status: &Status, url: &str, output: &mut Output) -> Result<()> {
             attempts.decided, attempts.busy, attempts.expired, attempts.failed
         ),
     )?;
+    if let Some(devices) = &status.devices {
+        let verdicts = &devices.verdicts;
+        let hits =
+            verdicts.hit_rate.map_or_else(|| "-".to_owned(), |r| format!("{:.1} %", r * 100.0));
+        row(
+            "devices",
+            format!(
+                "{} sessions, {} resumed, {} proofs accepted, {} refused; verdicts found {hits}; breaker {}",
+                devices.sessions,
+                devices.resumed,
+                devices.proofs.accepted,
+                devices.proofs.refused,
+                devices.breaker.state.name().replace('_', " "),
+            ),
+        )?;
+    }
     row(
         "receipt log",
         format!(

@@ -23,6 +23,7 @@ use crate::error::Kind;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -118,21 +119,26 @@ fn request_id(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
     })
 }
 
-/// Whether a page of another host sends it.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let is_own = |own: &&str| {
-        let rest = host.and_then(|(_, host)| host.strip_prefix(own));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+/// Whether a page of another host sends it: by its origin, or by the name under which it reached this machine, which
+/// such a page may have had point here.
+fn is_foreign(request: &Request) -> bool {
+    let is_own = |host: &str| {
+        ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
+            host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        })
     };
-    !["127.0.0.1", "localhost", "[::1]"].iter().any(is_own)
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin =
+        text(header::ORIGIN).map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
+    let host = text(header::HOST).or(request.uri().authority().map(Authority::as_str));
+    [origin, host].into_iter().flatten().any(|host| !is_own(host))
 }
 
 /// Lets a caller in. Where no keys are asked for, a browser on this machine could be made to speak for anybody.
 async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    if !app.parts.access.is_required() && is_foreign(request.headers()) {
-        let what = "without API keys nothing is taken from other hosts' pages";
+    if !app.parts.access.is_required() && is_foreign(&request) {
+        let what =
+            "without API keys nothing is taken under other hosts' names, nor from their pages";
         return Problem::new(Kind::Role, what).into_response();
     }
     let authorization = request.headers().get(header::AUTHORIZATION);
