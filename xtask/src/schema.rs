@@ -39,7 +39,8 @@ pub fn run(report: &mut Report, args: &Args) {
             let how = "schemathesis is not installed: `pip install schemathesis==4.32.5`";
             return Err(Unmet::Missing(how.into()).into());
         }
-        run_command(&mut cargo(["build", "--workspace", "--bin", "symbolon"]))?;
+        // With the tests' features, so that after them nothing is built anew.
+        run_command(&mut cargo(["test", "--workspace", "--no-run", "--test", "server"]))?;
         let server = Server::start(&target_dir()?.join("debug/symbolon"))?;
         ask(&server.url, &root().join(FOLDER), args.examples)?;
         server.stop()
