@@ -1,5 +1,6 @@
 //! `/openapi.json`, made from the handlers.
 
+use super::super::problem::MEDIA_TYPE;
 use super::super::status::Status;
 use super::{
     authentications, batch, enrolments, health, identities, items, keys, receipts, sessions, status,
@@ -7,6 +8,8 @@ use super::{
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use std::sync::LazyLock;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -28,7 +31,7 @@ use utoipa::{Modify, OpenApi};
         items::Attempt, items::Rank, authentications::Decision, enrolments::Enrolment, batch::Line,
         identities::Leaf, receipts::Newest, receipts::Verification, Status
     )),
-    modifiers(&Keys),
+    modifiers(&Keys, &Problems),
 )]
 struct Document;
 
@@ -39,6 +42,26 @@ impl Modify for Keys {
         let components = document.components.get_or_insert_with(Default::default);
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("key", scheme);
+    }
+}
+
+/// What any request may be answered beside what its operation lists: too large, too slow, without a key, and so on.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let content = ContentBuilder::new().build();
+        let problem = ResponseBuilder::new()
+            .description("What went wrong, with its code")
+            .content(MEDIA_TYPE, content)
+            .build();
+        for path in document.paths.paths.values_mut() {
+            let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete];
+            for operation in operations.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                responses.insert("default".into(), problem.clone().into());
+            }
+        }
     }
 }
 
