@@ -63,6 +63,11 @@ fn dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
 }
 
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
 /// A deployment, its people, and a prepared attempt of each, genuine.
 struct World {
     pipeline: Arc<Pipeline<Q54>>,
@@ -81,17 +86,22 @@ impl World {
         let threshold = Threshold::from_cosine(layout, 0.5).expect("a threshold");
         let population = Population::new(1, PEOPLE, DIMS).expect("people");
         let gateway = Gateway::new(kernels, layout);
-        let mut embedding = vec![0.0; DIMS];
-        let people = (0..PEOPLE).map(|person| {
-            population.capture(person, 0, &mut embedding).expect("a capture");
-            let record = gallery::record(layout, &embedding).expect("a record");
-            let entry = Entry::parse(layout, &person.to_string(), &record).expect("an entry");
+        let [mut enrolled, mut embedding] = [vec![0.0; DIMS], vec![0.0; DIMS]];
+        let people = (0..PEOPLE).filter_map(|person| {
+            population.capture(person, 0, &mut enrolled).expect("a capture");
             population.capture(person, 1, &mut embedding).expect("a capture");
+            // Those who are rejected by chance would have to be told from a mistake.
+            if cosine(&enrolled, &embedding) < 0.55 {
+                return None;
+            }
+            let record = gallery::record(layout, &enrolled).expect("a record");
+            let entry = Entry::parse(layout, &person.to_string(), &record).expect("an entry");
             let mut probe = Zeroizing::new(vec![0; layout.dims()]);
             gateway.quantise(&embedding, &mut probe).expect("a probe");
-            (Arc::new(entry), probe)
+            Some((Arc::new(entry), probe))
         });
-        let people = people.collect();
+        let people: Vec<_> = people.collect();
+        assert!(people.len() > PEOPLE as usize / 2, "most are close to what they were");
         let signing = SigningKeys::load(dir.path(), seeds.deployment, clock::unix_ms());
         let signing = Arc::new(signing.expect("signing keys"));
         let log = Log::create_or_open(dir.path(), seeds.deployment.id, seeds.seal_key());
@@ -118,7 +128,7 @@ impl World {
     }
 
     fn request(&self, number: u64, proof: Option<Digest>) -> Request {
-        let (claim, probe) = &self.people[(number % PEOPLE) as usize];
+        let (claim, probe) = &self.people[number as usize % self.people.len()];
         Request { probe: probe.clone(), claim: Arc::clone(claim), nonce: None, proof }
     }
 }

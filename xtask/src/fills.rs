@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +21,9 @@ pub struct Args {
     /// Seconds of each size.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// Build nothing: use this program.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 const SIZES: [u32; 6] = [1, 2, 4, 8, 16, 32];
@@ -35,8 +38,14 @@ struct Point {
 /// Builds and measures.
 pub fn run(report: &mut Report, args: &Args) {
     report.step("fills", || {
-        run_command(&mut cargo(["build", "-p", "symbolon-host", "--release"]))?;
-        let points = measure(&target_dir()?.join("release/symbolon"), args.seconds)?;
+        let binary = match &args.binary {
+            Some(binary) => binary.clone(),
+            None => {
+                run_command(&mut cargo(["build", "-p", "symbolon-host", "--release"]))?;
+                target_dir()?.join("release/symbolon")
+            }
+        };
+        let points = measure(&binary, args.seconds)?;
         for Point { fill, us } in &points {
             println!("{fill:5.1} a batch: {us:7.1} us of one core a person");
         }

@@ -183,8 +183,8 @@ settings! {
         "Their private key, PEM";
     "tls.only-hybrid", tls_only_hybrid: bool = false, None,
         "Agree on keys by X25519MLKEM768 only; by default it is preferred";
-    "threads.http", threads_http: u64 = 1, Some(1..=256),
-        "Threads that serve sockets";
+    "threads.http", threads_http: u64 = (cores() / 4).clamp(2, 256), Some(1..=256),
+        "Threads that serve sockets; by default one for every four cores, and two at least";
     "threads.workers", threads_workers: u64 = cores(), Some(1..=1024),
         "Threads that decide batches; by default one for each core";
     "batch.strategy", batch_strategy: Choice = Choice::Adaptive, None,
@@ -199,7 +199,7 @@ settings! {
         "Attempts that may wait, of each priority";
     "window.ms", window_ms: u64 = 100, Some(0..=60_000),
         "Sign when the oldest decision that waits is this old";
-    "window.batches", window_batches: u64 = 64, Some(1..=4096),
+    "window.batches", window_batches: u64 = 4096, Some(1..=4096),
         "Sign when this many batches wait";
     "keys.batches", keys_batches: u64 = KeyLimits::DEFAULT_BATCHES as u64, Some(0..=u32::MAX as u64),
         "Bring in a fresh BFV key after this many batches; 0 keeps the deployment's own";
