@@ -15,6 +15,7 @@ use crate::session::{
 use axum::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
@@ -57,6 +58,13 @@ pub struct Arguments {
     /// An embedding for the attempt: a JSON array of numbers.
     #[arg(long, value_name = "FILE")]
     embedding: Option<PathBuf>,
+}
+
+/// An attempt, as the server reads it.
+#[derive(Serialize)]
+struct Attempt<'a> {
+    id: &'a str,
+    embedding: &'a [f64],
 }
 
 /// A step, and what it took.
@@ -253,8 +261,10 @@ impl Device<'_> {
         channel: &mut Channel,
         embedding: &[f64],
     ) -> Result<Value> {
-        let text = json!({ "id": self.arguments.id, "embedding": embedding }).to_string();
-        let text = Zeroizing::new(text);
+        // Not by way of a JSON value, which would keep a copy.
+        let attempt = Attempt { id: &self.arguments.id, embedding };
+        let text = serde_json::to_string(&attempt).map(Zeroizing::new);
+        let text = text.map_err(|e| Error::new(Kind::Internal, e.to_string()))?;
         let mut record = vec![0; text.len() + RECORD_OVERHEAD];
         channel.seal(Record::Probe, text.as_bytes(), &mut record)?;
         let address = format!("{session}/authentications");

@@ -47,7 +47,7 @@
 //!
 //! The sizes are estimates from the types, not measurements;
 //! an HTTP/2 connection has up to 64 requests under way, each with a head of up to 16 KiB. With the defaults, 1,000
-//! people and HTTP/1.1 that is some 400 MiB at the very most; idle it is some 60.
+//! people and HTTP/1.1 that is some 400 MiB at the very most, and 100 more with a registry of identities.
 
 pub mod access;
 pub mod api;
