@@ -3,18 +3,26 @@
 //! `any` is what the host signs and verifies with: libraries that choose instructions by themselves.
 #![allow(missing_docs)]
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use symbolon_benches::{SEED, rng, zero};
+use k12::CustomRefKt128;
+use k12::digest::{ExtendableOutput, XofReader};
+use sha2::Sha256;
+use sha3::{Digest as _, Sha3_256};
+use symbolon_benches::{SEED, best, kernels, rng, zero};
 use symbolon_core::attest::{
     Batch, BatchPath, BatchTree, Digest, Domain, Family, KeySet, Leaf, LeafHasher, MAX_LEAVES,
-    Receipt, Sign, Signatures, Validity, Verify, Window, WindowPath, WindowTree, key_id,
+    Receipt, Sign, Signatures, Validity, Verify, Window, WindowPath, WindowTree, bulk, key_id,
 };
 use symbolon_core::attest::{fndsa, mldsa, slhdsa};
 use symbolon_host::families::mldsa as libcrux;
 
 const CONTEXT: Domain = Domain::new("symbolon/bench");
+
+/// Of a probe ciphertext.
+const BYTES: usize = 55_304;
 
 /// As large as the statement of a window.
 const MESSAGE: [u8; 128] = [3; 128];
@@ -147,7 +155,7 @@ impl Signed {
             root: [0; 32],
         };
         Self {
-            hasher: LeafHasher::new(),
+            hasher: LeafHasher::new(best()),
             leaves: (0..size).map(leaves).collect(),
             batch_tree: BatchTree::new(),
             batches: vec![batch; size],
@@ -162,8 +170,9 @@ impl Signed {
 
     /// Leaves and tree of one batch.
     fn batch(&mut self, at: usize) {
-        let hashes = self.leaves[at].each_ref().map(|leaf| self.hasher.hash(leaf));
-        self.batches[at].root = self.batch_tree.build(&hashes).expect("a batch");
+        let mut hashes = [[0; 32]; MAX_LEAVES];
+        self.hasher.hash(best(), &self.leaves[at], &mut hashes);
+        self.batches[at].root = self.batch_tree.build(best(), &hashes).expect("a batch");
         self.hashes[at] = self.batches[at].hash();
     }
 
@@ -172,7 +181,7 @@ impl Signed {
         for at in 0..self.batches.len() {
             self.batch(at);
         }
-        self.window.root = self.tree.build(&self.hashes).expect("a window");
+        self.window.root = self.tree.build(best(), &self.hashes).expect("a window");
         let rng = &mut rng();
         self.window.sign(signer.ml_dsa, rng, &mut self.ml_dsa).expect("signs");
         self.window.sign(signer.fn_dsa, rng, &mut self.fn_dsa).expect("signs");
@@ -264,5 +273,29 @@ fn windows(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, families, windows);
+/// The digest of a probe ciphertext's bytes, with each vector unit; what others take for as many.
+fn digests(c: &mut Criterion) {
+    let bytes = vec![5; BYTES];
+    let mut group = c.benchmark_group("attest/digest");
+    group.throughput(Throughput::Bytes(BYTES as u64));
+    for kernels in kernels() {
+        let digest = || bulk(kernels, Domain::PROBE, &[black_box(&bytes)]);
+        group.bench_function(kernels.isa(), |b| b.iter(digest));
+    }
+    let known = bulk(best(), Domain::PROBE, &[&bytes]);
+    let k12 = || {
+        let mut hash = CustomRefKt128::new_customized(Domain::PROBE.as_bytes());
+        k12::digest::Update::update(&mut hash, black_box(&bytes));
+        let mut out = Digest::default();
+        hash.finalize_xof().read(&mut out);
+        out
+    };
+    assert_eq!(k12(), known, "the same digest");
+    group.bench_function("k12 0.5.1", |b| b.iter(k12));
+    group.bench_function("SHA-256, sha2 0.11", |b| b.iter(|| Sha256::digest(black_box(&bytes))));
+    group.bench_function("SHA3-256, sha3 0.12", |b| b.iter(|| Sha3_256::digest(black_box(&bytes))));
+    group.finish();
+}
+
+criterion_group!(benches, families, windows, digests);
 criterion_main!(benches);

@@ -308,7 +308,8 @@ fn attest() {
     let mut table = Table::new("attest");
     let digest = table.measure("attest::hash", || hash(Domain::BLIND, &[&[1; 32]]));
     table.measure("attest::commit", || commit(Domain::TEMPLATE, &[2; 32], &[3; 256]));
-    table.measure("attest::bulk", || bulk(Domain::PROBE, &[&[4; 4096], &[5; 100]]));
+    let k = kernels();
+    table.measure("attest::bulk", || bulk(k, Domain::PROBE, &[&[4; 4096], &[5; 100]]));
     let leaf = Leaf {
         request: [1; 16],
         nonce: [2; 16],
@@ -318,8 +319,13 @@ fn attest() {
         template: digest,
     };
     let leaves = [table.measure("Leaf::hash", || leaf.hash()); MAX_LEAVES];
+    let mut hashes = leaves;
+    let hasher = table.measure("LeafHasher::new", || LeafHasher::new(k));
+    let all = [leaf; MAX_LEAVES];
+    table.measure("LeafHasher::hash", || hasher.hash(k, &all, &mut hashes));
+    assert_eq!(hashes, leaves);
     let mut tree = BatchTree::new();
-    let root = table.measure("BatchTree::build", || tree.build(&leaves)).unwrap();
+    let root = table.measure("BatchTree::build", || tree.build(k, &leaves)).unwrap();
     let mut path = BatchPath::EMPTY;
     table.measure("BatchTree::path", || tree.path(21, &mut path)).unwrap();
     let led = table.measure("BatchPath::root", || path.root(&leaves[21], 21, MAX_LEAVES));
@@ -343,7 +349,7 @@ fn attest() {
     };
     let leaves = vec![table.measure("Batch::hash", || batch.hash()); MAX_BATCHES];
     let mut tree: Box<WindowTree> = bytemuck::zeroed_box();
-    let root = table.measure("WindowTree::build", || tree.build(&leaves)).unwrap();
+    let root = table.measure("WindowTree::build", || tree.build(k, &leaves)).unwrap();
     let mut window_path = WindowPath::EMPTY;
     table.measure("WindowTree::path", || tree.path(77, &mut window_path)).unwrap();
 

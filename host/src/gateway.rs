@@ -72,7 +72,7 @@ impl<const L: usize> Desk<L> {
         // The buffer was made in the right size.
         let written = self.ciphertext.encode(k, &mut self.wire);
         debug_assert!(written.is_ok());
-        bulk(Domain::PROBE, &[&self.wire])
+        bulk(k, Domain::PROBE, &[&self.wire])
     }
 }
 

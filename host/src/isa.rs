@@ -16,10 +16,15 @@ pub fn kernels() -> Result<&'static Kernels> {
     choose(env::var_os(VARIABLE).as_deref())
 }
 
+/// The processor's fastest: for hashes, which are the same with all.
+pub fn fastest() -> &'static Kernels {
+    Kernels::select(cpu::detect())
+}
+
 fn choose(forced: Option<&OsStr>) -> Result<&'static Kernels> {
     let available = cpu::available();
     let Some(name) = forced.filter(|name| !name.is_empty()) else {
-        return Ok(Kernels::select(cpu::detect()));
+        return Ok(fastest());
     };
     let chosen = available.iter().find(|capability| name == capability.name());
     chosen.map(|&capability| Kernels::select(capability)).ok_or_else(|| {

@@ -28,13 +28,14 @@
 use crate::database::Role;
 use crate::error::{Error, Kind, Result};
 use crate::keyring::Keyring;
-use crate::signer::{Attested, SignatureSet, SignedWindow};
+use crate::isa;
+use crate::signer::{self, Attested, SignatureSet, SignedWindow};
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use symbolon_core::attest::{
-    Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, LeafHasher, MAX_BATCHES,
+    Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, MAX_BATCHES,
     Window, WindowPath, WindowTree, commit,
 };
 use zeroize::Zeroizing;
@@ -369,7 +370,7 @@ fn append_receipt(
         let mut tree = bytemuck::zeroed_box::<WindowTree>();
         let index = (number - signed.first) as usize;
         let mut window_path = WindowPath::EMPTY;
-        let made = tree.build(&hashes).and_then(|_| tree.path(index, &mut window_path));
+        let made = tree.build(isa::fastest(), &hashes).and_then(|_| tree.path(index, &mut window_path));
         made.map_err(|e| missing(&e.to_string()))?;
         found.receipts(lane..lane + 1, &signed, index as u16, window_path, out)?;
         return Ok(Found::Receipt);
@@ -481,7 +482,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
             }
             progress(1);
         }
-        match trees.window.build(&hashes) {
+        match trees.window.build(isa::fastest(), &hashes) {
             Ok(root) if root == window.root => {}
             _ => return wrong("window", sequence, "its batches are not those signed".into()),
         }
@@ -554,9 +555,7 @@ fn checked_batch(
     if attested.batch.deployment != *deployment {
         return Ok(Err("it is another deployment's".into()));
     }
-    let hasher = LeafHasher::new();
-    let hashes: Vec<Digest> = attested.leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
-    Ok(match tree.build(&hashes) {
+    Ok(match signer::tree(&attested.leaves, tree) {
         Ok(root) if root == attested.batch.root => Ok(attested),
         _ => Err("its decisions are not those of its root".into()),
     })

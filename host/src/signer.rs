@@ -17,6 +17,7 @@
 //! fail everybody who waits and everybody who comes after.
 
 use crate::error::{Error, Kind, Result};
+use crate::isa;
 use crate::log::{Log, Tail};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -26,7 +27,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use symbolon_core::attest::{
-    Batch, BatchPath, BatchTree, Digest, Family, KeyId, Leaf, LeafHasher, MAX_BATCHES, Receipt,
+    Batch, BatchPath, BatchTree, Digest, Family, KeyId, Leaf, LeafHasher, MAX_BATCHES, MAX_LEAVES,
+    Receipt,
     Signatures, Window, WindowPath, WindowTree,
 };
 use symbolon_platform::clock::{self, Stopwatch};
@@ -75,9 +77,20 @@ impl Stated {
 }
 
 fn root(leaves: &[Leaf]) -> Result<Digest> {
-    let hasher = LeafHasher::new();
-    let hashes: Vec<Digest> = leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
-    BatchTree::new().build(&hashes).map_err(|e| Error::new(Kind::Argument, e.to_string()))
+    tree(leaves, &mut BatchTree::new())
+}
+
+/// Builds the tree of a batch's leaves; gives its root.
+///
+/// Errors: `E-ARGUMENT` for no leaves or more than a batch holds.
+pub fn tree(leaves: &[Leaf], tree: &mut BatchTree) -> Result<Digest> {
+    let error = |e: symbolon_core::attest::Error| Error::new(Kind::Argument, e.to_string());
+    let kernels = isa::fastest();
+    let mut hashes = [Digest::default(); MAX_LEAVES];
+    let too_many = || error(symbolon_core::attest::Error::LeafCount);
+    let hashes = hashes.get_mut(..leaves.len()).ok_or_else(too_many)?;
+    LeafHasher::new(kernels).hash(kernels, leaves, hashes);
+    tree.build(kernels, hashes).map_err(error)
 }
 
 impl Attested {
@@ -106,10 +119,8 @@ impl Attested {
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let error = |e: symbolon_core::attest::Error| Error::new(Kind::Argument, e.to_string());
-        let hasher = LeafHasher::new();
-        let hashes: Vec<Digest> = self.leaves.iter().map(|leaf| hasher.hash(leaf)).collect();
         let mut tree = BatchTree::new();
-        tree.build(&hashes).map_err(error)?;
+        self::tree(&self.leaves, &mut tree)?;
         let mut buffer = vec![0; Receipt::MAX_SIZE];
         for lane in lanes {
             let Some(leaf) = self.leaves.get(lane) else { break };
@@ -655,7 +666,7 @@ fn sign(
     let error = |e: symbolon_core::attest::Error| Error::new(Kind::Signing, e.to_string());
     let mut watch = Stopwatch::start();
     let hashes: Vec<Digest> = slots.iter().map(|slot| slot.hash).collect();
-    let root = tree.build(&hashes).map_err(error)?;
+    let root = tree.build(isa::fastest(), &hashes).map_err(error)?;
     let mut paths = vec![WindowPath::EMPTY; slots.len()];
     for (index, path) in paths.iter_mut().enumerate() {
         tree.path(index, path).map_err(error)?;

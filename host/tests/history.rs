@@ -13,6 +13,7 @@ use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde_json::Value;
 use symbolon_core::attest::{Batch, BatchTree, Digest, KeyId, Leaf, Receipt, Validity, Window};
 use symbolon_host::error::{Error, Kind, Result};
+use symbolon_host::isa;
 use symbolon_host::keyring::{Keyring, hex};
 use symbolon_host::keys::{self, Deployment, ParameterSet, SigningKeys, SigningSeeds};
 use symbolon_host::log::{self, Log, Reader};
@@ -61,7 +62,7 @@ fn attested(number: u8, count: u8) -> Attested {
         probe: [number; 32],
         blind: [number; 32],
         result: [number; 32],
-        root: BatchTree::new().build(&hashes).unwrap(),
+        root: BatchTree::new().build(isa::fastest(), &hashes).unwrap(),
     };
     Attested { batch, leaves }
 }
@@ -548,7 +549,7 @@ fn an_end_that_somebody_else_wrote_is_not_signed() {
         let mut forged = attested(3, 3);
         forged.leaves[1].accept = true;
         let hashes: Vec<Digest> = forged.leaves.iter().map(Leaf::hash).collect();
-        forged.batch.root = BatchTree::new().build(&hashes).unwrap();
+        forged.batch.root = BatchTree::new().build(isa::fastest(), &hashes).unwrap();
         let mut bytes = forged.batch.encode().to_vec();
         forged.leaves.iter().for_each(|leaf| bytes.extend_from_slice(&leaf.encode()));
         table.insert(3, bytes.as_slice()).unwrap();

@@ -487,7 +487,7 @@ fn one_word_is_enough<const L: usize>() {
     let templates: Vec<&Entry> = vec![people.get(0).unwrap(); users];
     gateway.encrypt(&mut front, key, &vec![probe.as_slice(); users]).unwrap();
     let ciphertext = encoded(front.ciphertext());
-    assert_eq!(front.digest(kernels()), bulk(Domain::PROBE, &[&ciphertext]));
+    assert_eq!(front.digest(kernels()), bulk(kernels(), Domain::PROBE, &[&ciphertext]));
     let (folded, _) = matcher.fold(&mut back, key, front.ciphertext(), &templates).unwrap();
     let honest = encoded(folded);
 

@@ -1,5 +1,7 @@
 use super::codec::{Reader, concat};
+use super::many::{self, BLOCK, Begun};
 use super::{Digest, Domain, Error, Result};
+use crate::kernel::Kernels;
 use sha3::{Digest as _, Sha3_256};
 
 /// One decision, and commitments to what is its own. What it shares with its batch, the probe
@@ -77,32 +79,34 @@ impl Leaf {
         })
     }
 
-    /// The leaf's hash in the batch's Merkle tree; [`LeafHasher`] makes many in half the time.
+    /// The leaf's hash in the batch's Merkle tree: SHA3-256 of one block (136 bytes: length byte,
+    /// `symbolon/leaf/v2`, zeros), 0x00 and the encoding (RFC 9162, section 2.1.1, with a domain before it,
+    /// padded as in SP 800-185, section 2.3.3). [`LeafHasher`] makes many in a fraction of the time.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        LeafHasher::new().hash(self)
+        let hasher = Sha3_256::new().chain_update(FIRST).chain_update([PREFIX]);
+        hasher.chain_update(self.encode()).finalize().into()
     }
 }
 
-/// Hashes leaves: SHA3-256 of one block (136 bytes: length byte, `symbolon/leaf/v2`, zeros), 0x00 and
-/// the encoding (RFC 9162, section 2.1.1, with a domain before it, padded as in SP 800-185,
-/// section 2.3.3).
-///
-/// The block is absorbed once; then a leaf takes one permutation.
+/// What stands before each leaf: a block, and a byte.
+const FIRST: [u8; BLOCK] = {
+    let mut block = [0; BLOCK];
+    let name = Domain::LEAF.as_bytes();
+    block[0] = name.len() as u8;
+    let mut i = 0;
+    while i < name.len() {
+        block[1 + i] = name[i];
+        i += 1;
+    }
+    block
+};
+const PREFIX: u8 = 0x00;
+
+/// Hashes leaves, several at once where the processor can: the first block is absorbed once, and then each takes
+/// one permutation.
 #[derive(Clone)]
-pub struct LeafHasher(Sha3_256);
-
-/// Bytes that SHA3-256 absorbs at a time.
-const BLOCK: usize = 136;
-
-// With its prefix and a byte of padding, a leaf fits a block.
-const _: () = assert!(1 + Leaf::SIZE < BLOCK);
-
-impl Default for LeafHasher {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+pub struct LeafHasher(Begun);
 
 impl core::fmt::Debug for LeafHasher {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -113,15 +117,19 @@ impl core::fmt::Debug for LeafHasher {
 impl LeafHasher {
     /// With the first block absorbed.
     #[must_use]
-    pub fn new() -> Self {
-        let padding = [0; BLOCK - 1 - Domain::LEAF.as_bytes().len()];
-        Self(Domain::LEAF.hasher::<Sha3_256>().chain_update(padding))
+    pub fn new(kernels: &Kernels) -> Self {
+        Self(many::begin(kernels, &FIRST))
     }
 
-    /// A leaf's hash in the batch's Merkle tree.
-    #[must_use]
-    pub fn hash(&self, leaf: &Leaf) -> Digest {
-        let hasher = self.0.clone().chain_update([0x00]);
-        hasher.chain_update(leaf.encode()).finalize().into()
+    /// [`Leaf::hash`] of each, as many as there is room for in `out`.
+    pub fn hash(&self, kernels: &Kernels, leaves: &[Leaf], out: &mut [Digest]) {
+        let endings = leaves.iter().map(|leaf| {
+            let mut ending = [PREFIX; 1 + Leaf::SIZE];
+            if let Some((_, encoding)) = ending.split_first_chunk_mut::<1>() {
+                encoding.copy_from_slice(&leaf.encode());
+            }
+            ending
+        });
+        many::finish(kernels, &self.0, endings, out);
     }
 }

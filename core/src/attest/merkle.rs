@@ -7,8 +7,10 @@
 //!
 //! All hash their nodes alike; what their leaves are hashed under tells them apart.
 
-use super::codec::Reader;
+use super::codec::{Reader, concat};
+use super::many::{self, NOTHING};
 use super::{Digest, Domain, Error, Result};
+use crate::kernel::Kernels;
 use bytemuck::Zeroable;
 use core::iter;
 use sha3::{Digest as _, Sha3_256};
@@ -43,10 +45,17 @@ pub type WindowPath = Path<MAX_WINDOW_PATH>;
 /// RFC 9162, section 2.1.1: leaves and nodes are hashed under different first bytes.
 const PREFIX: [u8; 1] = [0x01];
 
-/// SHA3-256 of length byte, `symbolon/node/v1`, 0x01 and both children.
+/// Length byte, `symbolon/node/v1`, 0x01 and both children.
+fn node(left: &Digest, right: &Digest) -> [u8; NODE] {
+    let name = Domain::NODE.as_bytes();
+    concat(&[&[name.len() as u8], name, &PREFIX, left, right])
+}
+
+const NODE: usize = 1 + Domain::NODE.as_bytes().len() + PREFIX.len() + 2 * size_of::<Digest>();
+
+/// Its SHA3-256.
 fn parent(left: &Digest, right: &Digest) -> Digest {
-    let hasher: Sha3_256 = Domain::NODE.hasher();
-    hasher.chain_update(PREFIX).chain_update(left).chain_update(right).finalize().into()
+    Sha3_256::digest(node(left, right)).into()
 }
 
 /// Checks that there may be a tree of `count` leaves where `most` are the limit.
@@ -115,7 +124,7 @@ impl<const LEAVES: usize> Tree<LEAVES> {
     ///
     /// # Errors
     /// [`Error::LeafCount`] unless there are 1 to `LEAVES`; the tree is then left as it was.
-    pub fn build(&mut self, leaves: &[Digest]) -> Result<Digest> {
+    pub fn build(&mut self, kernels: &Kernels, leaves: &[Digest]) -> Result<Digest> {
         const { Self::CAPACITY }
         check_count(leaves.len(), LEAVES)?;
         self.count = leaves.len();
@@ -126,13 +135,10 @@ impl<const LEAVES: usize> Tree<LEAVES> {
         let mut width = self.count;
         while width > 1 {
             let (level, above) = rest.split_at_mut_checked(width).ok_or(Error::LeafCount)?;
-            for (node, children) in above.iter_mut().zip(level.chunks(2)) {
-                match children {
-                    [left, right] => *node = parent(left, right),
-                    [lone] => *node = *lone,
-                    _ => {}
-                }
-            }
+            let (pairs, lone) = level.as_chunks::<2>();
+            let (parents, carried) = above.split_at_mut_checked(pairs.len()).ok_or(Error::LeafCount)?;
+            many::finish(kernels, &NOTHING, pairs.iter().map(|[l, r]| node(l, r)), parents);
+            carried.iter_mut().zip(lone).for_each(|(node, lone)| *node = *lone);
             (rest, width) = (above, width.div_ceil(2));
         }
         rest.first().copied().ok_or(Error::LeafCount)

@@ -85,6 +85,7 @@
 //! #     policy: [7; 32], verifier: 0, batch: [2; 16], time_ms: 1_800_000_000_000, count: 3,
 //! #     probe: [4; 32], blind: [6; 32], result: [3; 32], root: [0; 32],
 //! # };
+//! # let kernels = symbolon_core::kernel::Kernels::scalar(symbolon_core::cap::Scalar);
 //! # let (mut ml_dsa, mut fn_dsa, mut slh_dsa) = (None, None, None);
 //! # let ml_dsa = mldsa::SigningKey::init(&mut ml_dsa, &[1; SEED_SIZE]);
 //! # let fn_dsa = fndsa::SigningKey::init(&mut fn_dsa, &[2; SEED_SIZE]);
@@ -97,8 +98,9 @@
 //! # slh_dsa.public_key(&mut slh_dsa_public)?;
 //! // The custodian, once a batch ...
 //! let mut tree = BatchTree::new();
-//! let hasher = LeafHasher::new();
-//! batch.root = tree.build(&leaves.map(|leaf| hasher.hash(&leaf)))?;
+//! let mut hashes = [[0; 32]; 3];
+//! LeafHasher::new(kernels).hash(kernels, &leaves, &mut hashes);
+//! batch.root = tree.build(kernels, &hashes)?;
 //! // ... once a window, here of one batch ...
 //! let id = key_id(&ml_dsa_public, &fn_dsa_public, &slh_dsa_public);
 //! let mut batches = merkle::Tree::<1>::new();
@@ -109,7 +111,7 @@
 //!     time_ms: batch.time_ms + 100,
 //!     count: 1,
 //!     previous: [0; 32],
-//!     root: batches.build(&[batch.hash()])?,
+//!     root: batches.build(kernels, &[batch.hash()])?,
 //! };
 //! let mut signatures =
 //!     ([0; mldsa::SIGNATURE_SIZE], [0; fndsa::SIGNATURE_SIZE], [0; slhdsa::SIGNATURE_SIZE]);
@@ -151,6 +153,7 @@
 //! ```
 
 mod batch;
+mod bulk;
 mod codec;
 mod digest;
 mod error;
@@ -158,6 +161,7 @@ pub mod family;
 pub mod fndsa;
 mod keys;
 mod leaf;
+mod many;
 pub mod merkle;
 pub mod mldsa;
 mod receipt;
@@ -167,7 +171,8 @@ mod stream;
 mod window;
 
 pub use batch::Batch;
-pub use digest::{Digest, Domain, bulk, commit, hash};
+pub use bulk::bulk;
+pub use digest::{Digest, Domain, commit, hash};
 pub use error::{Error, Result};
 pub use family::{Family, SEED_SIZE, Sign, Verify};
 pub use keys::{KeyId, KeySet, Validity, key_id};

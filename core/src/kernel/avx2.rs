@@ -1,5 +1,6 @@
 //! AVX2.
 
+use super::keccak::Words;
 use super::lanes::Lanes;
 use crate::ct;
 use core::arch::x86_64::*;
@@ -287,4 +288,68 @@ static KEPT: [[u8; 8]; 256] = {
     table
 };
 
-super::vector_kernels!(Ymm, "avx2", "avx2");
+#[derive(Clone, Copy)]
+pub(super) struct YmmWords(__m256i);
+
+// SAFETY (every block here): as of `Lanes`.
+impl Words for YmmWords {
+    const COUNT: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u64) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u64) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_storeu_si256(to.cast(), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const [u8; 8]) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
+    #[inline(always)]
+    fn transpose(mut x: [Self; 8]) -> [Self; 8] {
+        // SAFETY: see above.
+        unsafe {
+            let (a, b) = (_mm256_unpacklo_epi64(x[0].0, x[1].0), _mm256_unpackhi_epi64(x[0].0, x[1].0));
+            let (c, d) = (_mm256_unpacklo_epi64(x[2].0, x[3].0), _mm256_unpackhi_epi64(x[2].0, x[3].0));
+            x[0].0 = _mm256_permute2x128_si256::<0x20>(a, c);
+            x[1].0 = _mm256_permute2x128_si256::<0x20>(b, d);
+            x[2].0 = _mm256_permute2x128_si256::<0x31>(a, c);
+            x[3].0 = _mm256_permute2x128_si256::<0x31>(b, d);
+            x
+        }
+    }
+    #[inline(always)]
+    fn splat(x: u64) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_set1_epi64x(x as i64) })
+    }
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_xor_si256(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn xor3(self, a: Self, b: Self) -> Self {
+        self.xor(a).xor(b)
+    }
+    #[inline(always)]
+    fn chi(self, a: Self, b: Self) -> Self {
+        // SAFETY: see above.
+        self.xor(Self(unsafe { _mm256_andnot_si256(a.0, b.0) }))
+    }
+    #[inline(always)]
+    fn rotl<const K: i32, const REST: i32>(self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let (high, low) = (_mm256_slli_epi64::<K>(self.0), _mm256_srli_epi64::<REST>(self.0));
+            Self(_mm256_or_si256(high, low))
+        }
+    }
+}
+
+super::vector_kernels!(Ymm, YmmWords, "avx2", "avx2");

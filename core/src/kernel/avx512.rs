@@ -1,5 +1,6 @@
 //! AVX-512: F, DQ, BW, VL, VBMI, VBMI2, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and after).
 
+use super::keccak::Words;
 use super::lanes::Lanes;
 use crate::ct;
 use core::arch::x86_64::*;
@@ -237,8 +238,84 @@ impl Lanes for Zmm {
     }
 }
 
+#[derive(Clone, Copy)]
+pub(super) struct ZmmWords(__m512i);
+
+// SAFETY (every block here): as of `Lanes`.
+impl Words for ZmmWords {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u64) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { _mm512_loadu_si512(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u64) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_si512(to.cast(), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const [u8; 8]) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { _mm512_loadu_si512(from.cast()) })
+    }
+    #[inline(always)]
+    fn transpose(x: [Self; 8]) -> [Self; 8] {
+        // SAFETY: see above.
+        unsafe {
+            let mut pairs = [_mm512_setzero_si512(); 8];
+            let mut quads = pairs;
+            let mut out = x;
+            for i in 0..4 {
+                pairs[2 * i] = _mm512_unpacklo_epi64(x[2 * i].0, x[2 * i + 1].0);
+                pairs[2 * i + 1] = _mm512_unpackhi_epi64(x[2 * i].0, x[2 * i + 1].0);
+            }
+            // Even and odd 128 bits of four rows.
+            for i in 0..2 {
+                for j in 0..2 {
+                    let (a, b) = (pairs[4 * i + j], pairs[4 * i + 2 + j]);
+                    quads[4 * i + j] = _mm512_shuffle_i64x2::<0x88>(a, b);
+                    quads[4 * i + 2 + j] = _mm512_shuffle_i64x2::<0xdd>(a, b);
+                }
+            }
+            for i in 0..4 {
+                out[i].0 = _mm512_shuffle_i64x2::<0x88>(quads[i], quads[4 + i]);
+                out[4 + i].0 = _mm512_shuffle_i64x2::<0xdd>(quads[i], quads[4 + i]);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    fn splat(x: u64) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_set1_epi64(x as i64) })
+    }
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_xor_si512(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn xor3(self, a: Self, b: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0x96>(self.0, a.0, b.0) })
+    }
+    #[inline(always)]
+    fn chi(self, a: Self, b: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0xd2>(self.0, a.0, b.0) })
+    }
+    #[inline(always)]
+    fn rotl<const K: i32, const REST: i32>(self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_rol_epi64::<K>(self.0) })
+    }
+}
+
 super::vector_kernels!(
     Zmm,
+    ZmmWords,
     "avx512",
     "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,avx512vpopcntdq"
 );

@@ -128,6 +128,26 @@ pub const SAMPLES: usize = 192;
 /// Words that a sampler may overwrite beyond the last that it keeps.
 pub const KEPT_SLACK: usize = 16;
 
+/// Keccak states that a kernel permutes at once.
+pub const SPONGES: usize = 8;
+
+/// These states: row i has word i (lane x + 5 y of FIPS 202) of each.
+#[derive(Clone, PartialEq, Eq, Zeroable)]
+#[repr(C, align(64))]
+pub struct Sponges(pub [[u64; SPONGES]; 25]);
+
+impl Sponges {
+    /// The first 32 bytes of one of them.
+    #[must_use]
+    pub fn digest(&self, which: usize) -> [u8; 32] {
+        let mut out = [0; 32];
+        for (out, row) in out.as_chunks_mut().0.iter_mut().zip(&self.0) {
+            *out = row.get(which).copied().unwrap_or_default().to_le_bytes();
+        }
+        out
+    }
+}
+
 /// Fraction bits of the rounding mod t.
 pub const ROUND_BITS: u32 = 42;
 
@@ -272,6 +292,12 @@ pub struct Kernels {
     pub(crate) pack: fn(&mut [u8; PACKED], &Limb),
     /// And back. Gives whether every word is below q.
     pub(crate) unpack: fn(&mut Limb, &[u8; PACKED], &Plan) -> bool,
+    /// Adds to each of the first so many states a block: little-endian words, as many as the shortest has. To the
+    /// others anything.
+    pub(crate) absorb: fn(&mut Sponges, &[&[[u8; 8]]; SPONGES], usize),
+    /// Keccak-p\[1600\] with so many rounds (24 at most) on the first so many states. Of the others, what is
+    /// then in them means nothing.
+    pub(crate) keccak: fn(&mut Sponges, usize, usize),
     /// Of single and of double precision.
     pub(crate) quantise_f32: Quantise<f32>,
     pub(crate) quantise_f64: Quantise<f64>,

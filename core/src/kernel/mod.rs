@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod contract;
+mod keccak;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
 mod scalar;
@@ -51,12 +52,13 @@ use vector_kernel;
 /// The table of a vector unit: each algorithm of `vector/` compiled for `$lanes` with `$features`.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector_kernels {
-    ($lanes:ty, $isa:literal, $features:literal) => {
+    ($lanes:ty, $words:ty, $isa:literal, $features:literal) => {
         use super::contract::{
-            Chunk, Kernels, Limb, PACKED, Quantise, Rounding, Runs, SAMPLES, Source, Target,
+            Chunk, Kernels, Limb, PACKED, Quantise, Rounding, Runs, SAMPLES, SPONGES, Source,
+            Sponges, Target,
         };
         use super::vector::{base, ntt, pack, permute, plain, pointwise, quantise, sample};
-        use super::{scalar, vector_kernel};
+        use super::{keccak, scalar, vector_kernel};
         use crate::ntt::Plan;
         use crate::zq::Prime;
 
@@ -92,6 +94,8 @@ macro_rules! vector_kernels {
             spread,
             pack,
             unpack,
+            absorb,
+            keccak,
             quantise_f32: Quantise { square_norm: norm_f32, scale_round: round_f32 },
             quantise_f64: Quantise { square_norm: norm_f64, scale_round: round_f64 },
             // A few words each.
@@ -134,6 +138,11 @@ macro_rules! vector_kernels {
             quantise::round_f64(out: &mut [i16], vector: &[f64], factor: f64);
             pack::pack(out: &mut [u8; PACKED], limb: &Limb);
             pack::unpack(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan) -> bool;
+        }
+
+        vector_kernel! { $words, $features;
+            keccak::absorb(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize);
+            keccak::keccak(states: &mut Sponges, count: usize, rounds: usize);
         }
     };
 }

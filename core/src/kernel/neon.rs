@@ -1,5 +1,6 @@
 //! Advanced SIMD, tuned for cores with four vector pipes of which two multiply (Neoverse V2).
 
+use super::keccak::Words;
 use super::lanes::Lanes;
 use core::arch::aarch64::*;
 
@@ -225,4 +226,60 @@ impl Lanes for Neon {
     }
 }
 
-super::vector_kernels!(Neon, "neon", "neon");
+#[derive(Clone, Copy)]
+pub(super) struct NeonWords(uint64x2_t);
+
+// SAFETY (every block here): as of `Lanes`.
+impl Words for NeonWords {
+    const COUNT: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u64) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { vld1q_u64(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u64) {
+        // SAFETY: the caller's promise.
+        unsafe { vst1q_u64(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const [u8; 8]) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { vreinterpretq_u64_u8(vld1q_u8(from.cast())) })
+    }
+    #[inline(always)]
+    fn transpose(mut x: [Self; 8]) -> [Self; 8] {
+        // SAFETY: see above.
+        unsafe {
+            (x[0].0, x[1].0) = (vzip1q_u64(x[0].0, x[1].0), vzip2q_u64(x[0].0, x[1].0));
+            x
+        }
+    }
+    #[inline(always)]
+    fn splat(x: u64) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { vdupq_n_u64(x) })
+    }
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { veorq_u64(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn xor3(self, a: Self, b: Self) -> Self {
+        self.xor(a).xor(b)
+    }
+    #[inline(always)]
+    fn chi(self, a: Self, b: Self) -> Self {
+        // SAFETY: see above.
+        self.xor(Self(unsafe { vbicq_u64(b.0, a.0) }))
+    }
+    #[inline(always)]
+    fn rotl<const K: i32, const REST: i32>(self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { vsriq_n_u64::<REST>(vshlq_n_u64::<K>(self.0), self.0) })
+    }
+}
+
+super::vector_kernels!(Neon, NeonWords, "neon", "neon");

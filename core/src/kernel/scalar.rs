@@ -4,6 +4,7 @@ use super::contract::{
     CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_BASE, MAX_SMALL,
     PACKED, Quantise, ROUND_BITS, Rounding, Runs, SAMPLES, SHARE_BITS, Source, Target, WORD_BITS,
 };
+use super::keccak;
 use crate::ct;
 use crate::matching::Quantisable;
 use crate::ntt::N;
@@ -46,6 +47,8 @@ pub(crate) static KERNELS: Kernels = Kernels {
     spread,
     pack,
     unpack,
+    absorb: keccak::absorb::<u64>,
+    keccak: keccak::keccak::<u64>,
     quantise_f32: Quantise { square_norm, scale_round },
     quantise_f64: Quantise { square_norm, scale_round },
 };

@@ -5,7 +5,7 @@ extern crate std;
 
 use super::contract::{
     Chunk, GROUP, KEPT_SLACK, Kernels, Limb, MAX_BASE, MAX_SMALL, PACKED, ROUND_BITS, Rounding,
-    Runs, SAMPLES, SHARE_BITS, Source, Target,
+    Runs, SAMPLES, SHARE_BITS, SPONGES, Source, Sponges, Target,
 };
 use crate::cap::Scalar;
 use crate::ntt::{self, LOG_N, N, PLANS, Plan, WIDE_PLANS};
@@ -250,6 +250,7 @@ pub(crate) fn check(kernels: &Kernels) {
     samplers(kernels, portable, &mut rng);
     packing(kernels, &mut rng);
     quantising(kernels, portable, &mut rng);
+    sponges(kernels, portable, &mut rng);
 }
 
 fn transform(
@@ -986,6 +987,39 @@ fn rounding<const L: usize>(kernels: &Kernels, rng: &mut ChaCha20Rng) {
 
 /// draft-strombergson-chacha-test-vectors, TC1 (all zero, 12 rounds); other keys and counters against the library's
 /// cipher.
+fn sponges(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
+    // What Keccak-f[1600] makes of zeros begins so, in every implementation's known answers.
+    let mut states = Sponges([[0; SPONGES]; 25]);
+    (kernels.keccak)(&mut states, SPONGES, 24);
+    let what = format!("{} keccak", kernels.isa());
+    assert_eq!(states.0[0], [0xf125_8f79_40e1_dde7; SPONGES], "{what}");
+    assert_eq!(states.0[1], [0x84d5_ccf9_33c0_478a; SPONGES], "{what}");
+    for (count, rounds) in (1..=SPONGES).flat_map(|count| [1, 12, 23, 24].map(|r| (count, r))) {
+        let any = [(); 25].map(|()| [(); SPONGES].map(|()| rng.next_u64()));
+        let (mut states, mut same) = (Sponges(any), Sponges(any));
+        (kernels.keccak)(&mut states, count, rounds);
+        (portable.keccak)(&mut same, count, rounds);
+        let of = |states: Sponges| states.0.map(|row| row[..count].to_vec());
+        assert_eq!(of(states), of(same), "{what}, {count}, {rounds}");
+        for length in [0, 1, 7, 8, 9, 17, 21, 25, 30] {
+            let bytes = [(); SPONGES].map(|()| {
+                let mut bytes = vec![[0; 8]; length];
+                rng.fill_bytes(bytes.as_flattened_mut());
+                bytes
+            });
+            let mut states = Sponges(any);
+            (kernels.absorb)(&mut states, &bytes.each_ref().map(|bytes| &bytes[..]), count);
+            let expected: Vec<Vec<_>> = (0..25)
+                .map(|i| {
+                    let word = |lane: usize| bytes[lane].get(i).map_or(0, |&w| u64::from_le_bytes(w));
+                    (0..count).map(|lane| any[i][lane] ^ word(lane)).collect()
+                })
+                .collect();
+            assert_eq!(of(states).to_vec(), expected, "{what}, absorbing {length} with {count}");
+        }
+    }
+}
+
 fn keystream(kernels: &Kernels, portable: &Kernels, rng: &mut ChaCha20Rng) {
     let mut chunks = [const { Chunk([[1; 16]; 16]) }; 3];
     (kernels.keystream)(&mut chunks, &[0; 8], 0);

@@ -32,6 +32,11 @@ pub fn kernels() -> &'static Kernels {
     })
 }
 
+/// All of this processor's.
+pub fn every() -> impl Iterator<Item = &'static Kernels> {
+    available().into_iter()
+}
+
 /// On the heap from the start: the largest keys are larger than a thread's stack.
 pub fn zeroed<T: Zeroable>() -> Box<T> {
     bytemuck::zeroed_box()

@@ -143,7 +143,7 @@ impl<const L: usize> Custodian<L> {
             count: 0,
             probe,
             blind,
-            result: bulk(Domain::RESULT, &[&desk.wire]),
+            result: bulk(self.kernels, Domain::RESULT, &[&desk.wire]),
             root: [0; 32],
         };
         Stated::new(batch, leaves)

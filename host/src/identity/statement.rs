@@ -1,6 +1,7 @@
 //! What is proven: public inputs, and the digests that a proof is known by.
 
 use super::hash::Node;
+use crate::isa;
 use symbolon_core::attest::{Digest, Domain, bulk, hash};
 
 const CONTEXT: Domain = Domain::new("symbolon/identity-context/v1");
@@ -38,11 +39,11 @@ pub struct Statement {
     pub nullifier: Node,
 }
 
-/// Digest of a proof's bytes, as [leaves](symbolon_core::attest::Leaf::proof) name it: SHA-256, which
-/// processors have instructions for. Who comes back sends it in place of the proof.
+/// Digest of a proof's bytes, as [leaves](symbolon_core::attest::Leaf::proof) name it: KT128.
+/// Who comes back sends it in place of the proof.
 #[must_use]
 pub fn proof_digest(proof: &[u8]) -> Digest {
-    bulk(Domain::PROOF, &[proof])
+    bulk(isa::fastest(), Domain::PROOF, &[proof])
 }
 
 impl Statement {

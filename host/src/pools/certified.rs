@@ -3,6 +3,7 @@
 
 use super::{Config, Desk, Failure, Fresh, Key, Supply};
 use crate::error::{Error, Kind, Result};
+use crate::isa;
 use crate::signer::{SignWindow, SignatureSet};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -90,7 +91,7 @@ impl Refills {
         };
         let leaves = keys.iter().map(leaf).collect::<Result<Vec<Digest>>>()?;
         let mut tree = RefillTree::new();
-        let root = tree.build(&leaves).map_err(unfit)?;
+        let root = tree.build(isa::fastest(), &leaves).map_err(unfit)?;
         let refill = Refill {
             deployment: self.keys.deployment(),
             keys: self.keys.id(),

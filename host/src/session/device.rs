@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::families::mldsa::{SigningKey, VerifyingKey};
+use crate::isa;
 use crate::private_file;
 use crate::random::{fill_random, random};
 use chacha20::ChaCha20Rng;
@@ -21,7 +22,7 @@ const SIZE: usize = 4 + 1 + SEED_SIZE;
 /// Context string of a device's signature: `symbolon/session/device/v1`.
 const CONTEXT: Domain = Domain::new("symbolon/session/device/v1");
 /// What it signs.
-const LOGIN: Domain = Domain::new("symbolon/session/login/v1");
+const LOGIN: Domain = Domain::new("symbolon/session/login/v2");
 const DEVICE: Domain = Domain::new("symbolon/device/v1");
 
 /// What a device is called: SHA3-256 of length byte, `symbolon/device/v1`, and its public key after its length.
@@ -38,7 +39,7 @@ fn login(
     presented: (u8, &[u8]),
 ) -> Digest {
     let (kind, bytes) = presented;
-    bulk(LOGIN, &[transcript, &version.to_le_bytes(), public, &[kind], bytes])
+    bulk(isa::fastest(), LOGIN, &[transcript, &version.to_le_bytes(), public, &[kind], bytes])
 }
 
 /// Whether a device signed this.

@@ -5,6 +5,7 @@
 //! compressions of it, 50 ns each with the processor's instructions, where a permutation of Keccak takes
 //! 350.
 
+use crate::isa;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use symbolon_core::attest::{Digest, Domain, bulk};
@@ -34,19 +35,19 @@ pub(super) enum Label {
 }
 
 /// The first hash of a transcript: hello, offer, and the ciphertext that follows.
-const TRANSCRIPT: Domain = Domain::new("symbolon/session/transcript/v1");
+const TRANSCRIPT: Domain = Domain::new("symbolon/session/transcript/v2");
 /// One message more.
-const STEP: Domain = Domain::new("symbolon/session/transcript-step/v1");
+const STEP: Domain = Domain::new("symbolon/session/transcript-step/v2");
 
-/// SHA-256 of all that was said so far, which determines it: hello and ciphertext have one length each, so the
+/// KT128 of all that was said so far, which determines it: hello and ciphertext have one length each, so the
 /// total tells the offer's.
 pub(super) fn transcript(hello: &[u8], offer: &[u8], ciphertext: &[u8]) -> Digest {
-    bulk(TRANSCRIPT, &[hello, offer, ciphertext])
+    bulk(isa::fastest(), TRANSCRIPT, &[hello, offer, ciphertext])
 }
 
 /// The transcript with one message more.
 pub(super) fn step(transcript: &Digest, message: &[u8]) -> Digest {
-    bulk(STEP, &[transcript, message])
+    bulk(isa::fastest(), STEP, &[transcript, message])
 }
 
 /// HMAC-SHA-256 under a key, of which both padded halves are absorbed once.
