@@ -105,8 +105,8 @@ impl World {
         let signing = SigningKeys::load(dir.path(), seeds.deployment, clock::unix_ms());
         let signing = Arc::new(signing.expect("signing keys"));
         let log = Log::create_or_open(dir.path(), seeds.deployment.id, seeds.seal_key());
-        // A tenth of a second's batches are one window, however many they are.
-        let window = signer::Settings { batches: 4096, time: Duration::from_millis(100) };
+        // As `symbolon serve` has it.
+        let window = signer::Settings { batches: 4096, time: Duration::from_millis(250) };
         let signer = Signer::start(log.expect("a log"), Arc::clone(&signing) as _, window);
         let signer = Arc::new(signer.expect("a signer"));
         let limits = Limits {

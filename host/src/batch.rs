@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::gallery::{Entry, Gallery};
 use crate::gateway::{self, Gateway};
 use crate::matcher::{self, Matcher};
-use crate::signer::{Signer, Ticket};
+use crate::signer::{Signer, Stated, Ticket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use symbolon_core::attest::{Digest, Leaf};
@@ -67,6 +67,13 @@ impl Stages {
     pub fn total(&self) -> f64 {
         self.encrypt + self.fold + self.decrypt
     }
+}
+
+/// A batch that was decided and stated, and is nowhere yet.
+pub struct Decided {
+    decisions: Decisions,
+    stages: Stages,
+    stated: Stated,
 }
 
 /// A finished batch.
@@ -191,7 +198,8 @@ impl<const L: usize> Pipeline<L> {
         let watch = Stopwatch::start();
         self.custodian.epochs().begin(&mut worker.epoch)?;
         self.gateway.encrypt(&mut worker.gateway, worker.epoch.public(), &probes)?;
-        self.decide_encrypted(worker, &claims, watch)
+        let decided = self.decide_encrypted(worker, &claims, watch)?;
+        self.attest(decided)
     }
 
     /// Matches what the gateway has encrypted under the worker's epoch, decides, attests. The watch began with it.
@@ -200,7 +208,7 @@ impl<const L: usize> Pipeline<L> {
         worker: &mut Worker<L>,
         claims: &[Claim<'_>],
         mut watch: Stopwatch,
-    ) -> Result<Outcome> {
+    ) -> Result<Decided> {
         let epoch = &*worker.epoch;
         let mut stages = Stages { encrypt: watch.lap(), ..Stages::default() };
         let templates: Vec<&Entry> = claims.iter().map(|claim| claim.entry).collect();
@@ -221,7 +229,7 @@ impl<const L: usize> Pipeline<L> {
             proof: claim.proof,
             template: claim.entry.commitment,
         });
-        let attested = self.custodian.attest(
+        let stated = self.custodian.attest(
             &mut worker.custodian,
             epoch,
             folded,
@@ -230,8 +238,7 @@ impl<const L: usize> Pipeline<L> {
             Claims { leaves: leaves.collect(), probe, blind },
         )?;
         stages.attest = watch.lap();
-        let ticket = self.signer.submit(attested)?;
-        Ok(Outcome { decisions, stages, ticket })
+        Ok(Decided { decisions, stages, stated })
     }
 }
 
@@ -239,6 +246,7 @@ impl<const L: usize> Pipeline<L> {
 impl<const L: usize> Engine for Pipeline<L> {
     type Request = Request;
     type Desk = Worker<L>;
+    type Decided = Decided;
     type Batch = Outcome;
 
     fn lanes(&self) -> usize {
@@ -253,7 +261,7 @@ impl<const L: usize> Engine for Pipeline<L> {
         &self,
         worker: &mut Worker<L>,
         requests: &mut dyn ExactSizeIterator<Item = &Request>,
-    ) -> Result<Outcome> {
+    ) -> Result<Decided> {
         let requests: Vec<&Request> = requests.collect();
         let claims: Vec<_> = requests
             .iter()
@@ -268,6 +276,11 @@ impl<const L: usize> Engine for Pipeline<L> {
         let probes = requests.iter().map(|request| request.probe.as_slice());
         self.gateway.encrypt_quantised(&mut worker.gateway, worker.epoch.public(), probes)?;
         self.decide_encrypted(worker, &claims, watch)
+    }
+
+    fn attest(&self, decided: Decided) -> Result<Outcome> {
+        let Decided { decisions, stages, stated } = decided;
+        Ok(Outcome { decisions, stages, ticket: self.signer.submit(stated)? })
     }
 
     fn durable(&self, outcome: &Outcome) -> Result<()> {

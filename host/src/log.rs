@@ -4,7 +4,7 @@
 //! DIR/receipts.redb    table "batches": number from 0 -> batch statement, its leaves
 //!                      table "windows": sequence from 0 -> window statement, number of its first
 //!                                       batch (8), signatures in the order of receipts
-//!                      table "meta": "header" -> `SYLG`, version 1, deployment (16)
+//!                      table "meta": "header" -> `SYLG`, version 2, deployment (16)
 //!                                    "tail" -> number of batches (8), of windows (8)
 //!                                    "seal" -> 32 bytes: see below
 //! ```
@@ -16,7 +16,7 @@
 //!
 //! No signature covers the batches at the end yet, and the next run signs what it finds there. So the
 //! end is sealed with each commit, under a key that the custodian alone derives ([`SealKey`]): a
-//! commitment to both numbers, the last window's hash, and the hashes of the batches that no window
+//! commitment to both numbers, the last window's hash, and a chain of the hashes of the batches that no window
 //! signs. Nobody appends to an end whose seal is broken, and nothing of it is signed.
 //!
 //! What neither prevents: whoever can write the file can cut off its end for readers, or put back an older
@@ -35,7 +35,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use symbolon_core::attest::{
-    Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, MAX_BATCHES,
+    self, Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, MAX_BATCHES,
     Window, WindowPath, WindowTree, commit,
 };
 use zeroize::Zeroizing;
@@ -50,9 +50,10 @@ const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 const HEADER: &[u8] = b"header";
 const TAIL: &[u8] = b"tail";
 const SEAL: &[u8] = b"seal";
-const SEAL_DOMAIN: Domain = Domain::new("symbolon/log-seal/v1");
+const SEAL_DOMAIN: Domain = Domain::new("symbolon/log-seal/v2");
+const LINK: Domain = Domain::new("symbolon/log-link/v1");
 const MAGIC: [u8; 4] = *b"SYLG";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes that redb may keep in memory: a log is written at its end.
 const CACHE: usize = 16 << 20;
 
@@ -82,6 +83,8 @@ pub struct Log {
     tail: Tail,
     /// Hashes of the batches that no window signs yet, in order.
     unsigned: VecDeque<Digest>,
+    /// Their chain: see [`link`].
+    chain: Digest,
     seal: SealKey,
 }
 
@@ -94,7 +97,7 @@ impl Log {
     pub fn create_or_open(dir: &Path, deployment: [u8; 16], seal: SealKey) -> Result<Self> {
         let path = dir.join(FILE);
         if !ROLE.exists(&path)? {
-            let sealed = seal_of(&seal, &Tail::default(), [].iter());
+            let sealed = seal_of(&seal, &Tail::default(), &Digest::default());
             let header = [&MAGIC[..], &[VERSION], &deployment].concat();
             ROLE.create(&path, |database| {
                 let transaction = database.begin_write()?;
@@ -110,9 +113,9 @@ impl Log {
         }
         let database =
             ROLE.shield(&path, || Ok(Database::builder().set_cache_size(CACHE).open(&path)?))?;
-        let (tail, unsigned) = (Tail::default(), VecDeque::new());
+        let (tail, unsigned, chain) = (Tail::default(), VecDeque::new(), Digest::default());
         let database = Some(Arc::new(database));
-        let mut log = Self { path, deployment, database, tail, unsigned, seal };
+        let mut log = Self { path, deployment, database, tail, unsigned, chain, seal };
         let (found, tail) = self::tail(&log.path, log.database()?)?;
         if found != log.deployment {
             return Err(log.damaged("it is another deployment's"));
@@ -126,8 +129,9 @@ impl Log {
                 Err(fault) => return Err(log.broken(&format!("batch {number}: {fault}"))),
             };
             log.unsigned.push_back(hash);
+            log.chain = link(&log.chain, &hash);
         }
-        let sealed = seal_of(&log.seal, &tail, log.unsigned.iter());
+        let sealed = seal_of(&log.seal, &tail, &log.chain);
         if stored_seal(&log.path, log.database()?)? != sealed {
             return Err(log.broken("its end is not what was written last"));
         }
@@ -157,7 +161,7 @@ impl Log {
         let mut tail = self.tail;
         let database = self.database()?;
         let added: Vec<Digest> = batches.iter().map(|attested| attested.batch.hash()).collect();
-        let mut left = 0;
+        let (mut left, mut chain) = (0, self.chain);
         ROLE.shield(&self.path, || {
             let transaction = database.begin_write()?;
             let mut table = transaction.open_table(BATCHES)?;
@@ -178,12 +182,18 @@ impl Log {
             let counts = [tail.batches.to_le_bytes(), tail.windows.to_le_bytes()];
             let mut meta = transaction.open_table(META)?;
             meta.insert(TAIL, counts.as_flattened())?;
-            let unsigned = self.unsigned.iter().chain(&added).skip(left);
-            meta.insert(SEAL, seal_of(&self.seal, &tail, unsigned).as_slice())?;
+            // It goes on, or begins anew behind what was signed.
+            chain = if left == 0 {
+                added.iter().fold(self.chain, |chain, hash| link(&chain, hash))
+            } else {
+                let unsigned = self.unsigned.iter().chain(&added).skip(left);
+                unsigned.fold(Digest::default(), |chain, hash| link(&chain, hash))
+            };
+            meta.insert(SEAL, seal_of(&self.seal, &tail, &chain).as_slice())?;
             drop(meta);
             Ok(transaction.commit()?)
         })?;
-        self.tail = tail;
+        (self.tail, self.chain) = (tail, chain);
         self.unsigned.extend(added);
         self.unsigned.drain(..left.min(self.unsigned.len()));
         Ok(())
@@ -209,11 +219,17 @@ impl Log {
     }
 }
 
+/// The chain of unsigned batches with one more, so that a commit need not hash all of them again; of none it is
+/// zeros.
+fn link(chain: &Digest, hash: &Digest) -> Digest {
+    attest::hash(LINK, &[chain, hash])
+}
+
 /// The seal of a log that ends so.
-fn seal_of<'a>(key: &SealKey, tail: &Tail, unsigned: impl Iterator<Item = &'a Digest>) -> Digest {
+fn seal_of(key: &SealKey, tail: &Tail, chain: &Digest) -> Digest {
     let mut end = [tail.batches, tail.windows, tail.signed].map(u64::to_le_bytes).concat();
     end.extend_from_slice(&tail.previous);
-    unsigned.for_each(|hash| end.extend_from_slice(hash));
+    end.extend_from_slice(chain);
     commit(SEAL_DOMAIN, key, &end)
 }
 

@@ -33,6 +33,10 @@ use symbolon_core::attest::{
 };
 use symbolon_platform::clock::{self, Stopwatch};
 
+/// How far apart commits begin while several batches come between two: a commit takes the disk, and a tenth of a
+/// millisecond of a core, whatever is in it.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// The most batches that wait for a signature; who comes then waits too.
 const MAX_UNSIGNED: u64 = 16 * MAX_BATCHES as u64;
 
@@ -293,8 +297,18 @@ struct State {
 
 struct Shared {
     state: Mutex<State>,
-    changed: Condvar,
+    /// There is something to write.
+    to_write: Condvar,
+    /// There is something to sign.
+    to_sign: Condvar,
+    /// The log has something, or never will.
+    written: Condvar,
     settings: Settings,
+}
+
+/// The state again, when it has changed.
+fn wait<'a>(on: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    on.wait(state).unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -303,13 +317,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn fail(&self, error: Error) {
         self.lock().failed.get_or_insert(error);
-        self.changed.notify_all();
+        self.all();
+    }
+
+    /// Wakes everybody.
+    fn all(&self) {
+        self.to_write.notify_all();
+        self.to_sign.notify_all();
+        self.written.notify_all();
     }
 }
 
@@ -354,7 +371,9 @@ impl Signer {
             failed: None,
             metrics: Metrics::default(),
         };
-        let shared = Arc::new(Shared { state: state.into(), changed: Condvar::new(), settings });
+        let [to_write, to_sign, written] = [(); 3].map(|()| Condvar::new());
+        let shared =
+            Arc::new(Shared { state: state.into(), to_write, to_sign, written, settings });
         let mut signer = Self { shared: Arc::clone(&shared), deployment, threads: Vec::new() };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(format!("symbolon-{name}")).spawn(run);
@@ -405,13 +424,13 @@ impl Signer {
             if state.next - state.signed < MAX_UNSIGNED {
                 break;
             }
-            state = self.shared.wait(state);
+            state = wait(&self.shared.written, state);
         }
         let number = state.next;
         state.next += 1;
         state.waiting.push((Arc::clone(&slot), Arc::clone(&attested)));
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.to_write.notify_one();
         Ok(Ticket { number, slot, attested, shared: Arc::clone(&self.shared) })
     }
 
@@ -420,7 +439,7 @@ impl Signer {
         let mut state = self.shared.lock();
         state.flush = state.next;
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.to_sign.notify_one();
     }
 
     /// Signs what is left, closes the log, and tells what was done. Nothing can be handed in any more.
@@ -431,9 +450,9 @@ impl Signer {
         if state.stop == Stop::No {
             state.stop = Stop::Finish;
         }
-        self.shared.changed.notify_all();
+        self.shared.all();
         while !state.log_ended {
-            state = self.shared.wait(state);
+            state = wait(&self.shared.written, state);
         }
         match &state.failed {
             Some(error) => Err(error.clone()),
@@ -460,7 +479,7 @@ impl Drop for Signer {
             state.stop = Stop::Abandon;
         }
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.all();
         for thread in self.threads.drain(..) {
             // A thread that died has said so.
             let _ = thread.join();
@@ -500,7 +519,7 @@ impl Ticket {
             if state.log_ended {
                 self.check(&state)?;
             }
-            state = self.shared.wait(state);
+            state = wait(&self.shared.written, state);
         }
     }
 
@@ -511,7 +530,7 @@ impl Ticket {
         let mut state = self.shared.lock();
         while state.signed <= self.number {
             self.check(&state)?;
-            state = self.shared.wait(state);
+            state = wait(&self.shared.written, state);
         }
         drop(state);
         let no_proof = || Error::new(Kind::Signing, "a window was signed without its batches");
@@ -546,11 +565,12 @@ impl Drop for End<'_> {
         }
         (self.ended)(&mut state);
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.all();
     }
 }
 
 fn log_thread(shared: &Shared, mut log: Log) {
+    let mut next = Instant::now();
     loop {
         let mut state = shared.lock();
         while state.failed.is_none()
@@ -558,8 +578,15 @@ fn log_thread(shared: &Shared, mut log: Log) {
             && state.windows.is_empty()
             && !state.signing_ended
         {
-            state = shared.wait(state);
+            state = wait(&shared.to_write, state);
         }
+        let left = next.saturating_duration_since(Instant::now());
+        if !left.is_zero() && state.stop == Stop::No && state.failed.is_none() {
+            drop(state);
+            thread::sleep(left);
+            state = shared.lock();
+        }
+        let began = Instant::now();
         let (batches, windows) =
             (std::mem::take(&mut state.waiting), std::mem::take(&mut state.windows));
         // What failed elsewhere is no reason to lose decisions.
@@ -578,6 +605,7 @@ fn log_thread(shared: &Shared, mut log: Log) {
         let mut state = shared.lock();
         state.metrics.commits += 1;
         state.durable += batches.len() as u64;
+        let count = batches.len();
         for (slot, _) in batches {
             if let Some(us) = since(&slot) {
                 state.metrics.durable_us.add(us);
@@ -599,8 +627,11 @@ fn log_thread(shared: &Shared, mut log: Log) {
                 let _ = slot.proof.set(Proof { signed, index, path });
             }
         }
+        // Who comes alone does not wait for others.
+        next = if count > 1 { began + GATHER } else { began };
         drop(state);
-        shared.changed.notify_all();
+        shared.written.notify_all();
+        shared.to_sign.notify_one();
     }
 }
 
@@ -620,7 +651,7 @@ fn signing_thread(shared: &Shared, keys: &dyn SignWindow, tail: Tail) {
         state.metrics.signing_us += us;
         state.windows.push((Arc::new(signed), slots.into_iter().zip(paths).collect()));
         drop(state);
-        shared.changed.notify_all();
+        shared.to_write.notify_one();
     }
 }
 
@@ -647,9 +678,9 @@ fn next_window(shared: &Shared, first: u64) -> Option<Vec<Arc<Slot>>> {
             return Some(state.open.drain(..count).collect());
         }
         state = match age {
-            None => shared.wait(state),
+            None => wait(&shared.to_sign, state),
             Some(age) => {
-                let waited = shared.changed.wait_timeout(state, time.saturating_sub(age));
+                let waited = shared.to_sign.wait_timeout(state, time.saturating_sub(age));
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
         };

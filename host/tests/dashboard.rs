@@ -482,6 +482,7 @@ fn a_browser_shows_what_the_server_says() {
         ("batches", "/batches/decided"),
         ("people", "/people/enrolled"),
         ("breaker", "/breaker/state"),
+        ("attestation", "/attestation/state"),
         ("epoch", "/keys/epoch"),
         ("room", "/queue/capacity"),
         ("sessions", "/devices/sessions"),

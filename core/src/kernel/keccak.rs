@@ -178,9 +178,9 @@ pub(super) fn absorb<V: Words>(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONG
 pub(super) fn keccak<V: Words>(states: &mut Sponges, count: usize, rounds: usize) {
     let words = states.0.as_mut_ptr().cast::<u64>();
     for at in (0..count.min(SPONGES)).step_by(V::COUNT) {
-        // SAFETY (both blocks): COUNT divides 8 and at < 8, so that at + COUNT <= 8, the length of each of 25 rows.
         let mut a = [V::splat(0); 25];
         for i in 0..25 {
+            // SAFETY: COUNT divides 8 and at < 8, so that at + COUNT <= 8, the length of each of 25 rows.
             a[i] = unsafe { V::load(words.add(SPONGES * i + at)) };
         }
         for constant in &ROUND_CONSTANTS[24 - rounds.min(24)..] {

@@ -9,8 +9,10 @@
 //! A batch is a ciphertext's worth of requests, and costs almost the same with one of them as with all: so the fewer
 //! leave half empty the more people a core serves, and the longer one waits for others the later all are. The
 //! [`Strategy`] says how that is weighed. Requests are checked before they are taken in. A batch that fails all the same is
-//! halved until the request is found that made it fail: that one is refused, the others are answered. A stage that
-//! fails again and again is used for single requests only, until its [`Breaker`] has tried it again.
+//! halved until the request is found that made it fail: that one is refused, the others are answered. Where batches
+//! fail again and again, requests are decided one by one, until a [`Breaker`] has tried a batch again. Where what was
+//! decided cannot be attested again and again, which is nobody's request's fault, another breaker has requests refused
+//! before they are decided.
 //!
 //! No answer leaves before the engine says that it is durable. What was taken in is answered, also when the service is
 //! [drained](Service::drain).
@@ -40,6 +42,8 @@ pub trait Engine: Send + Sync + 'static {
     type Request: Send + 'static;
     /// A worker's memory.
     type Desk;
+    /// What was decided, and nobody may know yet.
+    type Decided;
     /// A decided batch, which may still be on its way to the disk.
     type Batch: Send + Sync + 'static;
 
@@ -58,7 +62,12 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         desk: &mut Self::Desk,
         requests: &mut dyn ExactSizeIterator<Item = &Self::Request>,
-    ) -> Result<Self::Batch>;
+    ) -> Result<Self::Decided>;
+
+    /// Puts what was decided on its way to the disk.
+    ///
+    /// Errors: what no request is to blame for.
+    fn attest(&self, decided: Self::Decided) -> Result<Self::Batch>;
 
     /// Returns when the batch is durable. Called in the order in which batches were decided, more or less.
     ///
@@ -164,6 +173,7 @@ struct Shared<E: Engine, R> {
     collector: Collector<Job<E::Request, R>>,
     pace: Pace,
     breaker: Breaker,
+    attestation: Breaker,
     counters: Counters,
     started: Instant,
     period: Duration,
@@ -179,6 +189,12 @@ pub struct Service<E: Engine, R: Reply<E::Batch> + 'static> {
 }
 
 type Answers<E, R> = mpsc::SyncSender<Decided<<E as Engine>::Batch, R>>;
+
+/// How what was decided goes on.
+struct Way<'a, E: Engine, R> {
+    answers: &'a Answers<E, R>,
+    attestation: Pass,
+}
 
 /// Why a request was not taken in.
 #[derive(Debug, PartialEq, Eq)]
@@ -203,6 +219,7 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
             collector: Collector::new(workers, lanes, settings.capacity),
             pace: Pace::new(settings.strategy, u32::try_from(lanes).unwrap_or(1)),
             breaker: Breaker::new(settings.breaker),
+            attestation: Breaker::new(settings.breaker),
             engine,
             counters: Counters::default(),
             started: Instant::now(),
@@ -268,6 +285,12 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
         &self.shared.breaker
+    }
+
+    /// The breaker of attestation.
+    #[must_use]
+    pub fn attestation(&self) -> &Breaker {
+        &self.shared.attestation
     }
 
     /// The strategy, as it has adapted.
@@ -344,25 +367,43 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         jobs: &mut Vec<Job<E::Request, R>>,
         answers: &Answers<E, R>,
     ) {
+        let attestation = self.attestation.pass(self.now_ms());
+        if attestation == Pass::Avoid {
+            let error = Error::new(Kind::Signing, "decisions cannot be written: none is taken");
+            return self.fail(jobs, &error);
+        }
+        self.settle_by(desk, jobs, &Way { answers, attestation });
+        if attestation == Pass::Try && self.attestation.state() == breaker::State::HalfOpen {
+            // Nothing came so far: it is for another batch to try.
+            self.attestation.failed(attestation, self.now_ms());
+        }
+    }
+
+    fn settle_by(
+        &self,
+        desk: &mut Option<E::Desk>,
+        jobs: &mut Vec<Job<E::Request, R>>,
+        way: &Way<'_, E, R>,
+    ) {
         let pass = self.breaker.pass(self.now_ms());
         if pass == Pass::Avoid {
             for job in jobs.drain(..) {
                 let mut single = vec![job];
                 match self.decide(desk, &single) {
-                    Ok(batch) => self.hand_on(batch, &mut single, answers),
+                    Ok(decided) => self.hand_on(decided, &mut single, way),
                     Err(error) => self.fail(&mut single, &error),
                 }
             }
             return;
         }
         match self.decide(desk, jobs) {
-            Ok(batch) => {
+            Ok(decided) => {
                 self.breaker.worked(pass);
-                self.hand_on(batch, jobs, answers);
+                self.hand_on(decided, jobs, way);
             }
             Err(error) => {
                 self.breaker.failed(pass, self.now_ms());
-                self.halve(desk, jobs, &error, answers);
+                self.halve(desk, jobs, &error, way);
             }
         }
     }
@@ -373,7 +414,7 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         desk: &mut Option<E::Desk>,
         jobs: &mut Vec<Job<E::Request, R>>,
         error: &Error,
-        answers: &Answers<E, R>,
+        way: &Way<'_, E, R>,
     ) {
         if jobs.len() <= 1 {
             return self.fail(jobs, error);
@@ -381,13 +422,17 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         let mut second = jobs.split_off(jobs.len() / 2);
         for half in [jobs, &mut second] {
             match self.decide(desk, half) {
-                Ok(batch) => self.hand_on(batch, half, answers),
-                Err(error) => self.halve(desk, half, &error, answers),
+                Ok(decided) => self.hand_on(decided, half, way),
+                Err(error) => self.halve(desk, half, &error, way),
             }
         }
     }
 
-    fn decide(&self, desk: &mut Option<E::Desk>, jobs: &[Job<E::Request, R>]) -> Result<E::Batch> {
+    fn decide(
+        &self,
+        desk: &mut Option<E::Desk>,
+        jobs: &[Job<E::Request, R>],
+    ) -> Result<E::Decided> {
         let ready = match desk {
             Some(desk) => desk,
             None => desk.insert(self.engine.desk()?),
@@ -404,15 +449,29 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
 
     fn hand_on(
         &self,
-        batch: E::Batch,
+        decided: E::Decided,
         jobs: &mut Vec<Job<E::Request, R>>,
-        answers: &Answers<E, R>,
+        way: &Way<'_, E, R>,
     ) {
+        // What a panic leaves behind is dropped.
+        let attest = AssertUnwindSafe(|| self.engine.attest(decided));
+        let attested = panic::catch_unwind(attest).unwrap_or_else(|_| {
+            self.count(&self.counters.panics, 1);
+            Err(Error::new(Kind::Internal, "attesting it failed in an unforeseen way"))
+        });
+        let batch = match attested {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.attestation.failed(way.attestation, self.now_ms());
+                return self.fail(jobs, &error);
+            }
+        };
+        self.attestation.worked(way.attestation);
         self.count(&self.counters.batches, 1);
         self.count(&self.counters.filled, jobs.len() as u64);
         let replies = jobs.drain(..).map(|job| (job.reply, job.since)).collect();
         // Whoever answers ends last.
-        let sent = answers.send(Decided { batch: Arc::new(batch), replies });
+        let sent = way.answers.send(Decided { batch: Arc::new(batch), replies });
         debug_assert!(sent.is_ok());
     }
 

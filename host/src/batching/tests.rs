@@ -8,6 +8,8 @@ use std::thread;
 struct Doubling {
     broken: AtomicBool,
     full_disk: AtomicBool,
+    mute: AtomicBool,
+    defect: AtomicBool,
     sizes: Mutex<Vec<usize>>,
     pause: Duration,
 }
@@ -15,6 +17,7 @@ struct Doubling {
 impl Engine for Doubling {
     type Request = u32;
     type Desk = ();
+    type Decided = Vec<u32>;
     type Batch = Vec<u32>;
 
     fn lanes(&self) -> usize {
@@ -39,6 +42,14 @@ impl Engine for Doubling {
             return Err(Error::new(Kind::Argument, "thirteen"));
         }
         Ok(batch.into_iter().map(|number| 2 * number).collect())
+    }
+
+    fn attest(&self, decided: Vec<u32>) -> Result<Vec<u32>> {
+        assert!(!self.defect.load(Ordering::Relaxed), "a defect");
+        match self.mute.load(Ordering::Relaxed) {
+            true => Err(Error::new(Kind::Signing, "no pen")),
+            false => Ok(decided),
+        }
     }
 
     fn durable(&self, _: &Vec<u32>) -> Result<()> {
@@ -172,6 +183,60 @@ fn a_broken_stage_serves_single_requests_until_it_works() {
     assert_eq!(service.breaker().state(), breaker::State::Closed);
     assert!(engine.sizes.lock().unwrap().iter().any(|&size| size > 1));
     assert!(answers(service, book).iter().all(|(_, answer)| answer.is_ok()));
+}
+
+#[test]
+fn nothing_is_decided_while_nothing_can_be_attested() {
+    let engine = Arc::new(Doubling::default());
+    let book = Book::default();
+    let service = start(&engine, QUICK);
+    let batch = |base: u32| {
+        (base..base + 32).for_each(|number| submit(&service, &book, number));
+        let of = |answers: &Answered| -> Vec<_> {
+            let of = answers.iter().filter(|(number, _)| number / 100 == base / 100);
+            of.map(|(_, answer)| answer.clone().map_err(|error| error.kind())).collect()
+        };
+        loop {
+            let answers = of(&book.0.lock().unwrap());
+            if answers.len() == 32 {
+                return answers;
+            }
+            thread::yield_now();
+        }
+    };
+    let refused = vec![Err(Kind::Signing); 32];
+    engine.mute.store(true, Ordering::Relaxed);
+    for round in 0..10 {
+        assert_eq!(batch(10_000 + 100 * round), refused);
+    }
+    assert_eq!(service.attestation().state(), breaker::State::Open);
+    // No request is to blame, so no batch is halved, and no longer decided at all.
+    assert_eq!(service.breaker().state(), breaker::State::Closed);
+    engine.sizes.lock().unwrap().clear();
+    assert_eq!(batch(20_000), refused);
+    assert!(engine.sizes.lock().unwrap().is_empty());
+    // A try in which no request comes so far leaves it to the next.
+    thread::sleep(Duration::from_millis(60));
+    quiet(|| {
+        submit(&service, &book, 13);
+        while book.0.lock().unwrap().iter().all(|(number, _)| *number != 13) {
+            thread::yield_now();
+        }
+    });
+    thread::sleep(Duration::from_millis(60));
+    engine.mute.store(false, Ordering::Relaxed);
+    while batch(30_000).iter().all(|answer| answer.is_err()) {
+        book.0.lock().unwrap().retain(|(number, _)| number / 100 != 300);
+    }
+    let all = batch(31_000);
+    assert!(all.iter().all(|answer| answer.is_ok()), "{all:?}");
+    assert_eq!(service.attestation().state(), breaker::State::Closed);
+    // A defect in attesting is its fault too, and ends no worker.
+    engine.defect.store(true, Ordering::Relaxed);
+    assert_eq!(quiet(|| batch(40_000)), vec![Err(Kind::Internal); 32]);
+    engine.defect.store(false, Ordering::Relaxed);
+    assert!(batch(41_000).iter().all(|answer| answer.is_ok()));
+    assert_ne!(service.counters().panics.load(Ordering::Relaxed), 0);
 }
 
 #[test]

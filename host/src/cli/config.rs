@@ -197,7 +197,7 @@ settings! {
         "For adaptive: the time within which 99 of 100 answers are to come";
     "batch.queue", batch_queue: u64 = 8192, Some(1..=10_000_000),
         "Attempts that may wait, of each priority";
-    "window.ms", window_ms: u64 = 100, Some(0..=60_000),
+    "window.ms", window_ms: u64 = 250, Some(0..=60_000),
         "Sign when the oldest decision that waits is this old";
     "window.batches", window_batches: u64 = 4096, Some(1..=4096),
         "Sign when this many batches wait";

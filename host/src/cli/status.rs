@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// In which a server must have answered.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ask a running server how it is: its pool of keys, throughput, queues, breaker, log and people.
+/// Ask a running server how it is: its pool of keys, throughput, queues, breakers, log and people.
 ///
 /// What it says is /v1/status, which --json prints as it came; the dashboard at / shows the same. A server that has
 /// API keys takes one with the role read or authenticate.
@@ -74,7 +74,7 @@ fn ask(arguments: &Arguments) -> Result<Bytes> {
 }
 
 fn print(status: &Status, url: &str, output: &mut Output) -> Result<()> {
-    let Status { recent, attempts, queue, batches, breaker, keys, log, people, lockouts, .. } =
+    let Status { recent, attempts, queue, batches, breaker, attestation, keys, log, people, lockouts, .. } =
         status;
     let state =
         status.unready.as_ref().map_or("serving".to_owned(), |why| format!("not ready: {why}"));
@@ -134,11 +134,13 @@ fn print(status: &Status, url: &str, output: &mut Output) -> Result<()> {
     row(
         "batches",
         format!(
-            "{} decided, {fill} of {} attempts each lately; breaker {}, opened {} times",
+            "{} decided, {fill} of {} attempts each lately; breaker {}, opened {} times; of attestation {}, {} times",
             batches.decided,
             batches.lanes,
             breaker.state.name().replace('_', " "),
             breaker.opened,
+            attestation.state.name().replace('_', " "),
+            attestation.opened,
         ),
     )?;
     row(

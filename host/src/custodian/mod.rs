@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use symbolon_core::attest::{Batch, Digest, Domain, Leaf, bulk};
 use symbolon_core::bfv::params;
 use symbolon_core::kernel::Kernels;
-use symbolon_core::matching::{Decisions, Folded, Threshold};
+use symbolon_core::matching::{Decisions, Folded, Layout, Threshold};
 use symbolon_core::wire::Wire;
 use symbolon_platform::clock;
 use symbolon_platform::locked::Options;
@@ -38,13 +38,15 @@ pub struct Custodian<const L: usize> {
 pub struct Desk<const L: usize> {
     rng: ChaCha20Rng,
     wire: Vec<u8>,
+    /// The last batch's setting, and the digest of it.
+    policy: Option<(Layout, i32, Digest)>,
 }
 
 impl<const L: usize> Desk<L> {
     /// Errors: `E-ENTROPY`.
     pub fn new() -> Result<Self> {
         let rng = ChaCha20Rng::from_seed(*Zeroizing::new(random()?));
-        Ok(Self { rng, wire: vec![0; Folded::<L>::SIZE] })
+        Ok(Self { rng, wire: vec![0; Folded::<L>::SIZE], policy: None })
     }
 }
 
@@ -126,6 +128,12 @@ impl<const L: usize> Custodian<L> {
         // The buffer was made in the right size.
         let written = folded.encode(self.kernels, &mut desk.wire);
         debug_assert!(written.is_ok());
+        let (layout, score) = (folded.layout(), threshold.score());
+        let policy = match desk.policy {
+            Some((of, at, digest)) if (of, at) == (layout, score) => digest,
+            _ => policy::digest(params::name::<L>(), layout, threshold),
+        };
+        desk.policy = Some((layout, score, policy));
         let mut batch = [0; 16];
         desk.rng.fill_bytes(&mut batch);
         let batch = Batch {
@@ -133,9 +141,9 @@ impl<const L: usize> Custodian<L> {
             key_epoch: epoch.number(),
             params: params::id::<L>(),
             mode: SEALED_PROBE,
-            dims: folded.layout().dims() as u16,
-            threshold: threshold.score(),
-            policy: policy::digest(params::name::<L>(), folded.layout(), threshold),
+            dims: layout.dims() as u16,
+            threshold: score,
+            policy,
             verifier: if leaves.iter().any(|leaf| leaf.proof.is_some()) { VERIFIER } else { 0 },
             batch,
             time_ms: clock::unix_ms(),

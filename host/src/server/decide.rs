@@ -113,6 +113,9 @@ pub trait Decider: Send + Sync {
     /// Its breaker.
     fn breaker(&self) -> &Breaker;
 
+    /// That of attestation.
+    fn attestation(&self) -> &Breaker;
+
     /// Its strategy.
     fn pace(&self) -> &Pace;
 
@@ -179,6 +182,10 @@ impl<const L: usize> Decider for Live<L> {
 
     fn breaker(&self) -> &Breaker {
         self.service.breaker()
+    }
+
+    fn attestation(&self) -> &Breaker {
+        self.service.attestation()
     }
 
     fn pace(&self) -> &Pace {

@@ -41,6 +41,8 @@ pub struct Status {
     pub batches: Batches,
     /// The breaker of batches.
     pub breaker: Breaker,
+    /// The breaker of attestation: open, it has attempts refused.
+    pub attestation: Breaker,
     /// The keys that probes are encrypted under.
     pub keys: Keys,
     /// The receipt log.
@@ -391,6 +393,7 @@ impl Status {
                 lanes: parts.layout.users(),
             },
             breaker: decider.breaker().into(),
+            attestation: decider.attestation().into(),
             keys: Keys {
                 epoch: decider.epoch(),
                 rotated: rotations.rotated,

@@ -127,7 +127,7 @@ pub async fn newest(
 
 /// Fetch a receipt: the decision with its proof, for `symbolon verify`.
 ///
-/// It is there when its window is signed: a tenth of a second after the decision, unless set otherwise.
+/// It is there when its window is signed: a quarter of a second after the decision, unless set otherwise.
 #[utoipa::path(
     get, path = "/v1/receipts/{request}", tag = "receipts",
     params(("request" = String, Path, description = "32 hexadecimal digits"), Where),
