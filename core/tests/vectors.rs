@@ -130,7 +130,7 @@ fn golden() {
     let sets = matching.into_iter().chain(general).map(|(set, objects)| (set, objects.to_vec()));
     for (set, objects) in sets.chain(products) {
         for (name, bytes) in objects {
-            let digest = bulk(kernels, Domain::RESULT, &[&bytes]);
+            let digest = bulk(kernels(), Domain::RESULT, &[&bytes]);
             let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
             lines += &format!("{set}/{name} {} {hex}\n", bytes.len());
         }
