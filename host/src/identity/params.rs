@@ -23,6 +23,7 @@ use p3_uni_stark::{
 };
 use sha2::block_api::compress256;
 use sha2::{Digest as _, Sha256};
+use std::slice;
 use std::sync::LazyLock;
 use symbolon_core::attest::{Digest, Domain, hash};
 
@@ -34,76 +35,94 @@ pub type Challenge = BinomialExtensionField<KoalaBear, 4>;
 pub struct Sha;
 
 impl CryptographicHasher<u8, [u8; 32]> for Sha {
+    // The work asked of a prover is many short messages, which come this many at a time.
+    const LANES: usize = 64;
+
     fn hash_iter<I: IntoIterator<Item = u8>>(&self, input: I) -> [u8; 32] {
-        let mut staged = Staged::new();
-        input.into_iter().for_each(|byte| staged.put([byte]));
-        staged.finish()
+        // A transcript drains its buffer: a copy of memory.
+        let bytes: Vec<u8> = input.into_iter().collect();
+        Sha256::digest(bytes).into()
     }
 
-    // The work asked of a prover is many short ones of these.
     fn hash_iter_slices<'a, I: IntoIterator<Item = &'a [u8]>>(&self, input: I) -> [u8; 32] {
         let mut hash = Sha256::new();
         input.into_iter().for_each(|slice| hash.update(slice));
         hash.finalize().into()
     }
+
+    fn hash_many(&self, input: &[u8], out: &mut [[u8; 32]]) {
+        let length = input.len().checked_div(out.len()).unwrap_or(0);
+        // What one block holds with its padding.
+        if !(1..BLOCK - 8).contains(&length) {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = self.hash_slice(&input[i * length..][..length]);
+            }
+            return;
+        }
+        let mut padded = [0; BLOCK];
+        padded[length] = 0x80;
+        padded[BLOCK - 8..].copy_from_slice(&(8 * length as u64).to_be_bytes());
+        // All are written before the first is read: a processor waits where it reads what it just wrote in parts.
+        let mut blocks = [padded; 16];
+        for (messages, out) in input.chunks(blocks.len() * length).zip(out.chunks_mut(blocks.len()))
+        {
+            for (block, message) in blocks.iter_mut().zip(messages.chunks_exact(length)) {
+                block[..length].copy_from_slice(message);
+            }
+            for (block, out) in blocks.iter().zip(out) {
+                *out = compressed(block);
+            }
+        }
+    }
 }
 
 impl CryptographicHasher<KoalaBear, [u8; 32]> for Sha {
+    // More than one, so that the library gives rows whole and not as iterators.
+    const LANES: usize = 4;
+
     fn hash_iter<I: IntoIterator<Item = KoalaBear>>(&self, input: I) -> [u8; 32] {
-        let mut staged = Staged::new();
-        // Not a for loop: the library chains iterators, which go faster from within.
-        input.into_iter().for_each(|element| staged.put(element.to_unique_u32().to_le_bytes()));
-        staged.finish()
-    }
-}
-
-/// Bytes on their way to be hashed: to hash them by fours would take several times as long.
-struct Staged {
-    hash: Sha256,
-    bytes: [u8; 256],
-    used: usize,
-}
-
-impl Staged {
-    fn new() -> Self {
-        Self { hash: Sha256::new(), bytes: [0; 256], used: 0 }
+        let elements: Vec<KoalaBear> = input.into_iter().collect();
+        self.hash_slice(&elements)
     }
 
-    /// Takes bytes, 1 or 4 at a time.
-    #[inline]
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.bytes[self.used..][..N].copy_from_slice(&bytes);
-        self.used += N;
-        if self.used == self.bytes.len() {
-            self.hash.update(self.bytes);
-            self.used = 0;
+    fn hash_iter_slices<'a, I: IntoIterator<Item = &'a [KoalaBear]>>(&self, input: I) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        // To hash them one by one would take several times as long.
+        let mut bytes = [[0; 4]; BLOCK];
+        for elements in input.into_iter().flat_map(|slice| slice.chunks(BLOCK)) {
+            for (bytes, element) in bytes.iter_mut().zip(elements) {
+                *bytes = element.to_unique_u32().to_le_bytes();
+            }
+            hash.update(bytes[..elements.len()].as_flattened());
         }
+        hash.finalize().into()
     }
+}
 
-    fn finish(mut self) -> [u8; 32] {
-        self.hash.update(&self.bytes[..self.used]);
-        self.hash.finalize().into()
+/// Bytes that SHA-256 takes at once.
+const BLOCK: usize = 64;
+
+/// What SHA-256's compression function makes of its initial state and a block.
+fn compressed(block: &[u8; BLOCK]) -> [u8; 32] {
+    let mut state = [
+        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
+        0x5be0cd19,
+    ];
+    compress256(&mut state, slice::from_ref(block));
+    let mut out = [0; 32];
+    for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+        *out = word.to_be_bytes();
     }
+    out
 }
 
 /// SHA-256's compression function from its own initial state: one block, without padding, as the trees' nodes
 /// are all of one length.
 impl PseudoCompressionFunction<[u8; 32], 2> for Sha {
     fn compress(&self, input: [[u8; 32]; 2]) -> [u8; 32] {
-        const INITIAL: [u32; 8] = [
-            0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
-            0x5be0cd19,
-        ];
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&input[0]);
-        block[32..].copy_from_slice(&input[1]);
-        let mut state = INITIAL;
-        compress256(&mut state, &[block]);
-        let mut out = [0; 32];
-        for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-            *out = word.to_be_bytes();
-        }
-        out
+        let mut block = [0; BLOCK];
+        block.copy_from_slice(input.as_flattened());
+        compressed(&block)
     }
 }
 
@@ -120,10 +139,12 @@ pub const LOG_ARITY: usize = 2;
 pub const LOG_FINAL: usize = 5;
 /// Random polynomials committed beside each matrix: as many as a challenge has elements.
 pub const MASKS: usize = EXTENSION;
-/// Random elements hashed with each row of a matrix: 62 bits. That alone would be too few to hide a row, but
-/// [`MASKS`] columns of it are of random polynomials, of degree 127 and shown at 25 points, so that a row which
-/// is not opened has 124 bits more that nobody knows.
-pub const SALT: usize = 2;
+/// Random elements hashed with each row of a matrix: 31 bits, which alone would not hide it. What does are random
+/// values of its own. [`MASKS`] columns of the table, of a chunk and of the random matrix are random polynomials, of
+/// degree 127 and shown at 25 points at most: a row which is not opened has 124 bits in them that nobody knows. What
+/// is folded is as random as those, and a proof shows 32 + 3 * 17 of its 128 coefficients' worth: a row of it has three
+/// values, 372 bits, that nobody knows.
+pub const SALT: usize = 1;
 /// Elements of a challenge: 124 bits.
 pub const EXTENSION: usize = 4;
 /// Log of the degree of what is committed: the table's rows, and as many random ones.
@@ -317,11 +338,28 @@ mod tests {
             let halves = bytes[..length].split_at(length / 2);
             assert_eq!(Sha.hash_iter_slices([halves.0, halves.1]), known, "{length}");
         }
+        // Many of one length, in one block and in more.
+        for length in [0, 1, 36, 55, 56, 64, 100] {
+            for count in [0, 1, 5, 16, 17, 64] {
+                let messages: Vec<u8> =
+                    bytes.iter().copied().cycle().take(length * count).collect();
+                let mut digests = vec![[0; 32]; count];
+                Sha.hash_many(&messages, &mut digests);
+                for (i, digest) in digests.iter().enumerate() {
+                    let known: [u8; 32] = Sha256::digest(&messages[i * length..][..length]).into();
+                    assert_eq!(*digest, known, "{i} of {count}, {length}");
+                }
+            }
+        }
         let elements: Vec<_> = (0..157).map(KoalaBear::from_int).collect();
         let unique: Vec<u8> =
             elements.iter().flat_map(|e| e.to_unique_u32().to_le_bytes()).collect();
         let known: [u8; 32] = Sha256::digest(unique).into();
         assert_eq!(Sha.hash_iter(elements.iter().copied()), known);
+        for at in [0, 1, 63, 64, 65, 157] {
+            let halves = elements.split_at(at);
+            assert_eq!(Sha.hash_iter_slices([halves.0, halves.1]), known, "{at}");
+        }
         // A message of one block, with its padding.
         let mut block = [0; 64];
         block[..4].copy_from_slice(b"abc\x80");
@@ -345,7 +383,7 @@ mod tests {
     #[test]
     fn the_circuit_is_known_by_its_id() {
         // Another id means that no older proof verifies: a new circuit or new parameters.
-        let known = "c18d07ab6cd2b7cc5b7df721d6710a4a13648bdb933ae1aeb56e1df11e801d5b";
+        let known = "0663f183841fd59bdf7ca8adcbf36d0024e6a3cce1fde50bc03963c92d3e4539";
         assert_eq!(hex(circuit_id()), known);
     }
 

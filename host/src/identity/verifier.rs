@@ -44,15 +44,16 @@ impl Verifier {
     /// Errors: `E-PROOF-FORMAT` for bytes that are no proof, whatever the statement; `E-PROOF` for one that does
     /// not prove this statement.
     pub fn verify(&self, statement: &Statement, proof: &[u8]) -> Result<()> {
-        let proof = codec::decode(proof)
-            .ok_or_else(|| Error::new(Kind::ProofFormat, "these bytes are no proof"))?;
         let public = public_values(statement);
-        let valid = shield(move || verify(&self.config, &Pinned, &proof, &public).is_ok());
+        let valid = codec::decode(proof, |proof| {
+            shield(|| verify(&self.config, &Pinned, proof, &public).is_ok())
+        });
         match valid {
-            Some(true) => Ok(()),
-            Some(false) | None => {
+            Some(Some(true)) => Ok(()),
+            Some(Some(false) | None) => {
                 Err(Error::new(Kind::Proof, "the proof does not prove this statement"))
             }
+            None => Err(Error::new(Kind::ProofFormat, "these bytes are no proof")),
         }
     }
 }
