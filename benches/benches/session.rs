@@ -2,13 +2,14 @@
 //!
 //! | row | timed |
 //! |---|---|
-//! | `session/resume` | a resume's bytes in, the answer's bytes out, and a channel ready: on one thread |
+//! | `session/resume` | a resume's bytes in, the answer's bytes out, and a channel: on one thread |
 //! | `session/resume-client` | the client's part of it, both messages |
 //! | `session/handshake` | hello to welcome, the server's part, with a key of the pool |
 //! | `session/handshake-unpooled` | the same with a key made and certified for it: three signatures |
 //! | `session/seal`, `session/open` | a record with a probe of 512 bytes |
 //!
-//! What the other side does meanwhile is off the clock.
+//! What the other side does meanwhile is off the clock. A resume's channel expands the key that opens the client's records
+//! with the first of them.
 #![allow(missing_docs)]
 
 use criterion::{Criterion, criterion_group, criterion_main};

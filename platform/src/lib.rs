@@ -1,6 +1,6 @@
 //! What Symbolon asks of an operating system, and nothing more: which instructions may run, random
-//! bytes, the time, memory for secrets, threads in their places, and no core dumps. Knows nothing
-//! of matching.
+//! bytes, the time, memory for secrets, huge pages, threads in their places, and no core dumps. Knows
+//! nothing of matching.
 //!
 //! Memory, threads and dumps are Linux's; elsewhere everything compiles, and what is not done is
 //! reported as any other failure.
@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod cpu;
 pub mod entropy;
+pub mod huge;
 pub mod locked;
 pub mod pool;
 pub mod process;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 /// Whether [`Pages`] stand between pages that nobody may touch.
@@ -105,6 +106,20 @@ impl Drop for Pages {
         // SAFETY: mapped by `map`; who borrowed the pages borrowed `self`. This unlocks them, too.
         unsafe { libc::munmap(self.base, self.reserved) };
     }
+}
+
+/// Asks for huge pages under the whole pages of this memory.
+pub fn prefer_huge<T>(memory: &mut [MaybeUninit<T>]) -> io::Result<()> {
+    let page = page_size();
+    let size = size_of_val(memory);
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let before = start.addr().next_multiple_of(page) - start.addr();
+    let len = size.saturating_sub(before) / page * page;
+    if len == 0 {
+        return Ok(());
+    }
+    // SAFETY: pages of memory that is lent to us; what is read there does not change.
+    check(unsafe { libc::madvise(start.wrapping_add(before).cast(), len, libc::MADV_HUGEPAGE) })
 }
 
 /// "  12 kB" in bytes.

@@ -4,6 +4,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io::{self, ErrorKind::Unsupported};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -17,6 +18,10 @@ pub fn page_size() -> usize {
 
 pub fn huge_page_size() -> Option<usize> {
     None
+}
+
+pub fn prefer_huge<T>(_: &mut [MaybeUninit<T>]) -> io::Result<()> {
+    Err(Unsupported.into())
 }
 
 #[derive(Debug)]

@@ -152,7 +152,7 @@ pub fn wiping<const WORDS: usize, T>(run: impl FnOnce() -> T) -> T {
     #[inline(never)]
     fn wipe<const WORDS: usize>() {
         let mut words = [0_u64; WORDS];
-        words.zeroize();
+        words.as_mut_slice().zeroize();
         black_box(&words);
     }
     let result = call(run);

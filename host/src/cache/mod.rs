@@ -6,12 +6,14 @@
 mod watch;
 
 use std::cell::Cell;
+use std::iter;
 use std::time::Instant;
 
 use symbolon_core::cache::{
     BUCKETS, Cache, Digest, Entry, Handle, Key, LINES, Line, Memory, Outcome, Record, Set, Shard,
     Stats, Tags, Ticket, Verdict, WAYS, bucket_start,
 };
+use symbolon_platform::huge;
 
 use crate::error::{Error, Kind, Result};
 
@@ -35,11 +37,11 @@ impl Heap {
     pub fn new(capacity: usize, threads: usize) -> Self {
         let sets = capacity.div_ceil(WAYS);
         Self {
-            tags: (0..sets).map(|_| Tags::new()).collect(),
-            sets: (0..sets).map(|_| Set::new()).collect(),
-            entries: (0..sets).map(|_| [const { Entry::new() }; WAYS]).collect(),
-            sketch: (0..LINES).map(|_| Line::new()).collect(),
-            shards: (0..threads).map(|_| Shard::new()).collect(),
+            tags: table(sets, Tags::new),
+            sets: table(sets, Set::new),
+            entries: table(sets, || [const { Entry::new() }; WAYS]),
+            sketch: table(LINES, Line::new),
+            shards: table(threads, Shard::new),
         }
     }
 
@@ -48,6 +50,15 @@ impl Heap {
         let Self { tags, sets, entries, sketch, shards } = self;
         Memory { tags, sets, entries, sketch, shards }
     }
+}
+
+/// So many, in huge pages where there are such: a hit reads one entry of any, and would wait for its page first.
+fn table<T>(count: usize, new: impl FnMut() -> T) -> Vec<T> {
+    let mut table = Vec::with_capacity(count);
+    // Without them it is slower, and no worse.
+    let _ = huge::prefer(table.spare_capacity_mut());
+    table.extend(iter::repeat_with(new).take(count));
+    table
 }
 
 /// A cache that is watched.

@@ -265,7 +265,7 @@ impl Resumption {
         };
         let bound = resume.bound();
         let prf = Prf::new(&self.held.secret);
-        prf.expand(Label::Binder, &[&bound, &self.device], &mut binder);
+        prf.expand(&Resume::context(&bound, &self.device), [(Label::Binder, &mut binder)]);
         *out = concat(&[&bound, &binder]);
         Ok(Resuming { next: self, binder })
     }

@@ -49,12 +49,10 @@ impl Handshake {
         let mut extracted = Secret::default();
         extract(&transcript, shared, &mut extracted);
         let secret = Prf::new(&extracted);
-        let half = |label| {
-            let mut key = Secret::default();
-            secret.expand(label, &[], &mut key);
-            Half::new(&key)
-        };
-        let (client, server) = (half(Label::ClientHandshake), half(Label::ServerHandshake));
+        let [mut client, mut server] = [(); 2].map(|()| Secret::default());
+        let keys = [(Label::ClientHandshake, &mut *client), (Label::ServerHandshake, &mut *server)];
+        secret.expand(&[], keys);
+        let (client, server) = (Half::new(&client), Half::new(&server));
         Box::new(Self { secret, transcript, client, server })
     }
 
@@ -105,12 +103,15 @@ impl Handshake {
     /// channel gets its keys, and `resumption` the first ticket's secret.
     pub(super) fn keys(&self, side: Side, channel: &mut Channel, resumption: &mut [u8; 32]) {
         let mut main = Secret::default();
-        self.secret.expand(Label::Main, &[&self.transcript], &mut main);
+        self.secret.expand(&self.transcript, [(Label::Main, &mut main)]);
         let main = Prf::new(&main);
         let [mut client, mut server] = [(); 2].map(|()| Secret::default());
-        main.expand(Label::ClientRecords, &[], &mut client);
-        main.expand(Label::ServerRecords, &[], &mut server);
-        main.expand(Label::Resumption, &[], resumption);
+        let keys = [
+            (Label::ClientRecords, &mut *client),
+            (Label::ServerRecords, &mut *server),
+            (Label::Resumption, resumption),
+        ];
+        main.expand(&[], keys);
         match side {
             Side::Client => channel.start(&client, &server),
             Side::Server => channel.start(&server, &client),

@@ -19,7 +19,7 @@
 use super::seal::TAG;
 use super::ticket::TICKET_SIZE;
 use super::{MAX_PRESENTED, Refusal, VERSION};
-use symbolon_core::attest::{Certificate, mldsa};
+use symbolon_core::attest::{Certificate, Digest, mldsa};
 use symbolon_core::kem::{CIPHERTEXT_SIZE, ENCAPSULATION_KEY_SIZE};
 
 const HELLO: u8 = 1;
@@ -96,6 +96,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Fields back to back; their lengths add up to `N`.
+#[inline]
 pub(super) fn concat<const N: usize>(fields: &[&[u8]]) -> [u8; N] {
     let mut out = [0; N];
     write(fields, &mut out);
@@ -103,6 +104,7 @@ pub(super) fn concat<const N: usize>(fields: &[&[u8]]) -> [u8; N] {
 }
 
 /// The same, in place.
+#[inline]
 pub(super) fn write(fields: &[&[u8]], out: &mut [u8]) {
     let mut at = 0;
     for field in fields {
@@ -422,6 +424,14 @@ impl<'a> Resume<'a> {
     #[must_use]
     pub fn encode(&self) -> [u8; RESUME_SIZE] {
         concat(&[&self.bound(), self.binder])
+    }
+
+    /// What the binder is over: a message's bytes before it, and the device.
+    pub(super) fn context(
+        bound: &[u8; RESUME_BOUND],
+        device: &Digest,
+    ) -> [u8; RESUME_BOUND + size_of::<Digest>()] {
+        concat(&[bound, device])
     }
 
     /// Inverse of [`encode`](Self::encode).

@@ -3,16 +3,48 @@
 //! HKDF-Expand of one block is one HMAC over a label and a context, which is all that is needed here: each
 //! key comes of its own label. SHA-256 and not the SHA3-256 of the rest, because a resume is a dozen
 //! compressions of it, 50 ns each with the processor's instructions, where a permutation of Keccak takes
-//! 350.
+//! 350. HMAC stands here on the bare compression function: in all that it is used for, every length is known
+//! and short, and blocks are written before any is hashed.
 
 use crate::isa;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::block_api::compress256;
+use std::ops::{Deref, DerefMut};
+use subtle::ConstantTimeEq;
 use symbolon_core::attest::{Digest, Domain, bulk};
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::{DefaultIsZeroes, Zeroize};
+
+/// What is wiped on drop, at once: `Zeroizing` of an array wipes one element after the other.
+#[cfg_attr(test, derive(PartialEq, Eq))]
+pub(super) struct Wiped<T: DefaultIsZeroes, const N: usize>(pub [T; N]);
+
+impl<T: DefaultIsZeroes, const N: usize> Default for Wiped<T, N> {
+    fn default() -> Self {
+        Self([T::default(); N])
+    }
+}
+
+impl<T: DefaultIsZeroes, const N: usize> Drop for Wiped<T, N> {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl<T: DefaultIsZeroes, const N: usize> Deref for Wiped<T, N> {
+    type Target = [T; N];
+
+    fn deref(&self) -> &[T; N] {
+        &self.0
+    }
+}
+
+impl<T: DefaultIsZeroes, const N: usize> DerefMut for Wiped<T, N> {
+    fn deref_mut(&mut self) -> &mut [T; N] {
+        &mut self.0
+    }
+}
 
 /// A secret of the schedule, or a key.
-pub(super) type Secret = Zeroizing<[u8; 32]>;
+pub(super) type Secret = Wiped<u8, 32>;
 
 /// What a key is for: the first byte of what is expanded. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,87 +82,184 @@ pub(super) fn step(transcript: &Digest, message: &[u8]) -> Digest {
     bulk(isa::fastest(), STEP, &[transcript, message])
 }
 
-/// HMAC-SHA-256 under a key, of which both padded halves are absorbed once.
-pub(super) struct Prf(Hmac<Sha256>);
+/// Where SHA-256 begins (FIPS 180-4, section 5.3.3).
+const INITIAL: [u32; 8] = [
+    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+];
+/// SHA-256 at the end of a block.
+type State = Wiped<u32, 8>;
 
-// Secrets are in its state, which is two of these and a buffer that goes with the same feature. Does not
-// compile if the crates' zeroisation is switched off.
-const _: () = {
-    const fn zeroised<T: ZeroizeOnDrop>() {}
-    zeroised::<Sha256>();
-};
+/// Bytes of a block.
+const BLOCK: usize = 64;
+/// The longest message: what is left of four blocks beside the padding.
+const LONGEST: usize = 4 * BLOCK - PADDING;
+/// A 1 and the message's length in bits.
+const PADDING: usize = 1 + 8;
+
+/// A message under a padded half of a key: zeros where nothing was written.
+type Message = Wiped<u8, { 4 * BLOCK }>;
+
+/// Pads a message of so many bytes, at most [`LONGEST`], that follows on a block.
+fn pad(message: &mut Message, size: usize) -> &[[u8; BLOCK]] {
+    message[size] = 0x80;
+    let blocks = &mut message.as_chunks_mut::<BLOCK>().0[..(size + PADDING).div_ceil(BLOCK)];
+    if let Some(end) = blocks.as_flattened_mut().last_chunk_mut() {
+        *end = (8 * (BLOCK + size) as u64).to_be_bytes();
+    }
+    blocks
+}
+
+/// Absorbs one padded half of a key (FIPS 198-1, section 4).
+fn begin(state: &mut State, key: &[u8; 32], pad: u8) {
+    let mut block = Wiped([pad; BLOCK]);
+    block.iter_mut().zip(key).for_each(|(out, byte)| *out ^= byte);
+    **state = INITIAL;
+    compress256(state, std::slice::from_ref(&block));
+}
+
+fn write(state: &State, out: &mut [u8]) {
+    for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(&**state) {
+        *out = word.to_be_bytes();
+    }
+}
+
+/// HMAC-SHA-256 under a key, of which both padded halves are absorbed once.
+pub(super) struct Prf {
+    inner: State,
+    outer: State,
+}
 
 impl Prf {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        // As the standard pads a shorter key.
-        let mut block = Zeroizing::new([0; 64]);
-        let (head, _) = block.split_at_mut(32);
-        head.copy_from_slice(key);
-        Self(Hmac::new((&*block).into()))
+        let mut prf = Self { inner: State::default(), outer: State::default() };
+        begin(&mut prf.inner, key, 0x36);
+        begin(&mut prf.outer, key, 0x5c);
+        prf
     }
 
-    fn of(&self, label: Label, context: &[&[u8]]) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
-        mac.update(&[label as u8]);
-        context.iter().for_each(|part| mac.update(part));
-        // The number of the block (RFC 5869, section 2.3).
-        mac.update(&[1]);
-        mac
+    /// Of messages of `size` bytes. They are hashed together, and written before: a processor begins the next
+    /// while one is not done, if it need not wait for what the next is over.
+    fn macs<const N: usize>(
+        &self,
+        messages: &mut [Message; N],
+        size: usize,
+        out: [&mut [u8; 32]; N],
+    ) {
+        let mut states = [(); N].map(|()| Wiped(*self.inner));
+        let mut padded = messages.each_mut().map(|message| pad(message, size));
+        for (state, blocks) in states.iter_mut().zip(&mut padded) {
+            compress256(state, blocks);
+        }
+        for (state, message) in states.iter_mut().zip(messages.iter_mut()) {
+            message.fill(0);
+            write(state, &mut message[..32]);
+            **state = *self.outer;
+        }
+        let mut padded = messages.each_mut().map(|message| pad(message, 32));
+        for (state, blocks) in states.iter_mut().zip(&mut padded) {
+            compress256(state, blocks);
+        }
+        states.iter().zip(out).for_each(|(state, out)| write(state, out));
     }
 
-    /// Expands a key. The context's parts have fixed sizes.
-    pub(super) fn expand(&self, label: Label, context: &[&[u8]], out: &mut [u8; 32]) {
-        let mut made = self.of(label, context).finalize().into_bytes();
-        out.copy_from_slice(&made);
-        zeroize::Zeroize::zeroize(made.as_mut_slice());
+    /// Expands keys of one context.
+    pub(super) fn expand<const N: usize, const SIZE: usize>(
+        &self,
+        context: &[u8; SIZE],
+        keys: [(Label, &mut [u8; 32]); N],
+    ) {
+        const { assert!(1 + SIZE < LONGEST) };
+        let mut messages = [(); N].map(|()| Message::default());
+        for (message, (label, _)) in messages.iter_mut().zip(&keys) {
+            message[0] = *label as u8;
+            message[1..][..SIZE].copy_from_slice(context);
+            // The number of the block (RFC 5869, section 2.3).
+            message[1 + SIZE] = 1;
+        }
+        self.macs(&mut messages, 1 + SIZE + 1, keys.map(|(_, out)| out));
     }
 
     /// Compares in constant time.
-    pub(super) fn is(&self, label: Label, context: &[&[u8]], expected: &[u8; 32]) -> bool {
-        self.of(label, context).verify(expected.into()).is_ok()
+    pub(super) fn is<const SIZE: usize>(
+        &self,
+        label: Label,
+        context: &[u8; SIZE],
+        expected: &[u8; 32],
+    ) -> bool {
+        let mut made = Secret::default();
+        self.expand(context, [(label, &mut made)]);
+        made.ct_eq(expected).into()
     }
 }
 
 /// HKDF-Extract (RFC 5869, section 2.2).
 pub(super) fn extract(salt: &Digest, material: &[u8; 32], out: &mut [u8; 32]) {
-    let mut mac = Prf::new(salt).0;
-    mac.update(material);
-    let mut made = mac.finalize().into_bytes();
-    out.copy_from_slice(&made);
-    zeroize::Zeroize::zeroize(made.as_mut_slice());
+    let mut message = Message::default();
+    message[..32].copy_from_slice(material);
+    Prf::new(salt).macs(&mut [message], 32, [out]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
+
+    fn mac(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+        let (mut message, mut out) = (Message::default(), [0; 32]);
+        message[..bytes.len()].copy_from_slice(bytes);
+        Prf::new(key).macs(&mut [message], bytes.len(), [&mut out]);
+        out
+    }
 
     /// RFC 5869, appendix A.3, cut to one block: no salt, no info. There the material has 22 bytes and so
     /// is checked through the bare HMAC; the expansion's shape is ours, with a label for info.
     #[test]
     fn it_is_hkdf() {
-        let mut mac = Prf::new(&[0; 32]).0;
-        mac.update(&[0x0b; 22]);
-        let prk: [u8; 32] = mac.finalize().into_bytes().into();
-        let hex: String = prk.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04");
-        let mut mac = Prf::new(&prk).0;
-        mac.update(&[1]);
-        let okm: [u8; 32] = mac.finalize().into_bytes().into();
-        let hex: String = okm.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d");
+        let hex = |bytes: [u8; 32]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let prk = mac(&[0; 32], &[0x0b; 22]);
+        assert_eq!(hex(prk), "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04");
+        let okm = mac(&prk, &[1]);
+        assert_eq!(hex(okm), "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d");
     }
 
+    /// Of every length that there is room for.
+    #[test]
+    fn it_is_hmac() {
+        let message: Vec<u8> = (0..LONGEST).map(|i| (i * i + 1) as u8).collect();
+        assert_eq!(LONGEST, 247);
+        for size in 0..=LONGEST {
+            let key = [size as u8; 32];
+            let mut expected = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+            expected.update(&message[..size]);
+            let expected: [u8; 32] = expected.finalize().into_bytes().into();
+            assert_eq!(mac(&key, &message[..size]), expected, "{size} bytes");
+        }
+    }
+
+    /// Together or one by one; and they are HMACs of label, context and 1.
     #[test]
     fn every_label_and_context_gives_another_key() {
         let prf = Prf::new(&[7; 32]);
         let mut seen = std::collections::HashSet::new();
-        for label in [Label::Main, Label::ClientRecords, Label::Resumption] {
-            for context in [[0; 32], [1; 32]] {
-                let mut out = [0; 32];
-                prf.expand(label, &[&context], &mut out);
-                assert!(prf.is(label, &[&context], &out));
-                assert!(!prf.is(Label::Binder, &[&context], &out));
-                assert!(seen.insert(out));
+        for context in [[0; 32], [1; 32]] {
+            let mut keys = [[0; 32]; 3];
+            let labels = [Label::Main, Label::ClientRecords, Label::Resumption];
+            let [a, b, c] = &mut keys;
+            prf.expand(&context, [(labels[0], a), (labels[1], b), (labels[2], c)]);
+            for (label, key) in labels.into_iter().zip(keys) {
+                assert_eq!(
+                    mac(&[7; 32], &[&[label as u8], context.as_slice(), &[1]].concat()),
+                    key
+                );
+                assert!(prf.is(label, &context, &key));
+                assert!(!prf.is(Label::Binder, &context, &key));
+                for bit in 0..256 {
+                    let mut altered = key;
+                    altered[bit / 8] ^= 1 << (bit % 8);
+                    assert!(!prf.is(label, &context, &altered));
+                }
+                assert!(seen.insert(key));
             }
         }
     }

@@ -5,8 +5,8 @@ use super::channel::Channel;
 use super::clock::Clock;
 use super::handshake::{Handshake, Side};
 use super::message::{
-    BEGIN_HEAD, Begin, HEAD, Hello, Login, MAX_MESSAGE, Offer, Presented, RESUME_BOUND, Resume,
-    Resumed, ask, concat, read_prove,
+    BEGIN_HEAD, Begin, HEAD, Hello, Login, MAX_MESSAGE, Offer, Presented, Resume, Resumed, ask,
+    concat, read_prove,
 };
 use super::schedule::{Label, Prf, Secret};
 use super::seal::{Half, MAX_RECORDS, TAG};
@@ -365,9 +365,9 @@ impl Server {
         let mut contents = Contents::default();
         let opened = self.tickets.open(resume.ticket, now, &mut contents)?;
         let prf = Prf::new(&contents.secret);
-        let bound = message.get(..RESUME_BOUND).ok_or(Refusal::Malformed)?;
+        let bound = message.first_chunk().ok_or(Refusal::Malformed)?;
         // Before anything that tells of the session, and before the ticket is spent: anybody may have seen it.
-        if !prf.is(Label::Binder, &[bound, &contents.device], resume.binder) {
+        if !prf.is(Label::Binder, &Resume::context(bound, &contents.device), resume.binder) {
             return Err(Refusal::Binder);
         }
         let epochs = Epochs { policy: contents.policy_epoch, identity: contents.identity_epoch };
@@ -391,7 +391,7 @@ impl Server {
         if let Some((left, ticket)) = text.split_first_chunk_mut::<4>() {
             *left = left_ms(contents.ends, now).to_le_bytes();
             let ticket = ticket.first_chunk_mut().ok_or(Refusal::Internal)?;
-            self.tickets.seal(&contents, Some(opened), ticket)?;
+            self.tickets.seal(&contents, Some(&opened), ticket)?;
         }
         let tag = sealing(channel)?.seal(&head, &mut text)?;
         *out = concat(&[&head, &text, &tag]);
@@ -437,10 +437,13 @@ pub(super) struct ResumedKeys {
 
 impl ResumedKeys {
     pub(super) fn derive(&mut self, prf: &Prf, binder: &[u8; 32], nonce: &[u8; 16]) {
-        let context: [&[u8]; 2] = [binder, nonce];
-        prf.expand(Label::ClientRecords, &context, &mut self.client);
-        prf.expand(Label::ServerRecords, &context, &mut self.server);
-        prf.expand(Label::Resumption, &context, &mut self.resumption);
+        let context: [u8; 32 + 16] = concat(&[binder, nonce]);
+        let keys = [
+            (Label::ClientRecords, &mut *self.client),
+            (Label::ServerRecords, &mut *self.server),
+            (Label::Resumption, &mut *self.resumption),
+        ];
+        prf.expand(&context, keys);
     }
 
     pub(super) fn start(&self, side: Side, channel: &mut Channel) {

@@ -84,7 +84,7 @@ fn a_ticket_serves_its_own_device_and_version_alone() {
         let bound = resume.bound();
         let mut binder = [0; 32];
         let prf = Prf::new(&next.held.secret);
-        prf.expand(Label::Binder, &[&bound, device], &mut binder);
+        prf.expand(&Resume::context(&bound, device), [(Label::Binder, &mut binder)]);
         let message: [u8; RESUME_SIZE] = concat(&[&bound, &binder]);
         assert_eq!(bound.len(), RESUME_BOUND);
         world.server.resume(&message, &mut channel, &mut [0; RESUMED_SIZE]).err()

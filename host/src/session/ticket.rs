@@ -15,7 +15,8 @@
 //! seals for one period and opens for one more; then it is wiped, and with it what its tickets hold.
 
 use super::message::{concat, write};
-use super::seal::{TAG, cipher};
+use super::schedule::{Secret, Wiped};
+use super::seal::{Cipher, TAG, cipher};
 use super::table::Place;
 use super::{Refusal, generator};
 use crate::error::{Error, Kind, Result};
@@ -26,7 +27,7 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use symbolon_core::attest::Digest;
 use symbolon_platform::locked::{Arena, Options};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// Bytes of a ticket.
 pub const TICKET_SIZE: usize = HEAD + TEXT + TAG;
@@ -45,7 +46,7 @@ pub(super) struct Contents {
     pub policy_epoch: u32,
     pub identity_epoch: u32,
     pub version: u32,
-    pub secret: Zeroizing<[u8; 32]>,
+    pub secret: Secret,
     pub device: Digest,
     pub evidence: Digest,
 }
@@ -131,7 +132,7 @@ pub(super) struct TicketKeys {
 /// A ticket key at work: between a ticket that was opened and the next that is sealed.
 pub(super) struct Opened {
     ring: arc_swap::Guard<Arc<Ring>>,
-    cipher: aes_gcm::Aes256Gcm,
+    cipher: Cipher,
     number: u32,
 }
 
@@ -189,7 +190,7 @@ impl TicketKeys {
             .find(|key| key.number == number && now < key.born.saturating_add(2 * self.period))
             .ok_or(Refusal::Ticket)?;
         let cipher = cipher(key.bytes().ok_or(Refusal::Ticket)?);
-        let mut text = Zeroizing::new(*text);
+        let mut text = Wiped(*text);
         cipher
             .decrypt_inout_detached(
                 &Nonce::from(*nonce),
@@ -206,24 +207,28 @@ impl TicketKeys {
     pub(super) fn seal(
         &self,
         contents: &Contents,
-        opened: Option<Opened>,
+        opened: Option<&Opened>,
         out: &mut [u8; TICKET_SIZE],
     ) -> std::result::Result<(), Refusal> {
-        let (ring, known) = match opened {
-            Some(Opened { ring, cipher, number }) => {
-                let is_current = ring.current.number == number;
-                (ring, is_current.then_some(cipher))
+        let (fresh, made);
+        let ring = match opened {
+            Some(opened) => &opened.ring,
+            None => {
+                fresh = self.ring.load();
+                &fresh
             }
-            None => (self.ring.load(), None),
         };
         let key = &ring.current;
-        let cipher = match known {
-            Some(cipher) => cipher,
-            None => cipher(key.bytes().ok_or(Refusal::Internal)?),
+        let cipher = match opened.filter(|opened| opened.number == key.number) {
+            Some(opened) => &opened.cipher,
+            None => {
+                made = cipher(key.bytes().ok_or(Refusal::Internal)?);
+                &made
+            }
         };
         let mut nonce = [0; 12];
         generator::fill(&mut nonce)?;
-        let mut text = Zeroizing::new([0; TEXT]);
+        let mut text = Wiped([0; TEXT]);
         contents.encode(&mut text);
         let tag = cipher
             .encrypt_inout_detached(
@@ -281,7 +286,7 @@ mod tests {
             policy_epoch: 5,
             identity_epoch: 6,
             version: 7,
-            secret: Zeroizing::new([8; 32]),
+            secret: Wiped([8; 32]),
             device: [9; 32],
             evidence: [10; 32],
         }
@@ -308,7 +313,7 @@ mod tests {
         let opened = keys.open(&ticket, 0, &mut found).unwrap();
         assert!(found == contents());
         let mut next = [0; TICKET_SIZE];
-        keys.seal(&found, Some(opened), &mut next).unwrap();
+        keys.seal(&found, Some(&opened), &mut next).unwrap();
         let mut again = Contents::default();
         assert!(keys.open(&next, 0, &mut again).is_ok() && again == found);
         for at in 0..TICKET_SIZE {
@@ -332,7 +337,7 @@ mod tests {
         let mut found = Contents::default();
         let opened = keys.open(&first, PERIOD, &mut found).unwrap();
         let mut next = [0; TICKET_SIZE];
-        keys.seal(&found, Some(opened), &mut next).unwrap();
+        keys.seal(&found, Some(&opened), &mut next).unwrap();
         keys.rotate(2 * PERIOD).unwrap();
         assert_eq!(open(&keys, &first, 2 * PERIOD), Some(Refusal::Ticket));
         assert_eq!([&next, &second].map(|t| open(&keys, t, 2 * PERIOD)), [None; 2]);
