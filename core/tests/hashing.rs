@@ -67,7 +67,7 @@ fn leaf(number: u8) -> Leaf {
         nonce: [number ^ 0xff; 16],
         identity: [number.wrapping_mul(7); 32],
         accept: number & 1 == 1,
-        proof: (number % 3 == 0).then_some([number; 32]),
+        proof: number.is_multiple_of(3).then_some([number; 32]),
         template: [number.wrapping_mul(3); 32],
     }
 }

@@ -27,8 +27,8 @@
 
 use crate::database::Role;
 use crate::error::{Error, Kind, Result};
-use crate::keyring::Keyring;
 use crate::isa;
+use crate::keyring::Keyring;
 use crate::signer::{self, Attested, SignatureSet, SignedWindow};
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::VecDeque;
@@ -153,19 +153,23 @@ impl Log {
         self.unsigned.iter().copied()
     }
 
-    /// Appends batches, then windows of batches that were there before, in one transaction. Returns
-    /// when the disk has them.
+    /// Appends batches, each with its hash, then windows of batches that were there before, in one transaction.
+    /// Returns when the disk has them.
     ///
     /// Errors: `E-LOG-FORMAT`, `E-IO`; nothing is then appended.
-    pub fn append(&mut self, batches: &[&Attested], windows: &[&SignedWindow]) -> Result<()> {
+    pub fn append(
+        &mut self,
+        batches: &[(&Attested, Digest)],
+        windows: &[&SignedWindow],
+    ) -> Result<()> {
         let mut tail = self.tail;
         let database = self.database()?;
-        let added: Vec<Digest> = batches.iter().map(|attested| attested.batch.hash()).collect();
+        let added = || batches.iter().map(|(_, hash)| *hash);
         let (mut left, mut chain) = (0, self.chain);
         ROLE.shield(&self.path, || {
             let transaction = database.begin_write()?;
             let mut table = transaction.open_table(BATCHES)?;
-            for attested in batches {
+            for (attested, _) in batches {
                 table.insert(tail.batches, encode_batch(attested).as_slice())?;
                 tail.batches += 1;
             }
@@ -184,17 +188,17 @@ impl Log {
             meta.insert(TAIL, counts.as_flattened())?;
             // It goes on, or begins anew behind what was signed.
             chain = if left == 0 {
-                added.iter().fold(self.chain, |chain, hash| link(&chain, hash))
+                added().fold(self.chain, |chain, hash| link(&chain, &hash))
             } else {
-                let unsigned = self.unsigned.iter().chain(&added).skip(left);
-                unsigned.fold(Digest::default(), |chain, hash| link(&chain, hash))
+                let unsigned = self.unsigned.iter().copied().chain(added()).skip(left);
+                unsigned.fold(Digest::default(), |chain, hash| link(&chain, &hash))
             };
             meta.insert(SEAL, seal_of(&self.seal, &tail, &chain).as_slice())?;
             drop(meta);
             Ok(transaction.commit()?)
         })?;
         (self.tail, self.chain) = (tail, chain);
-        self.unsigned.extend(added);
+        self.unsigned.extend(added());
         self.unsigned.drain(..left.min(self.unsigned.len()));
         Ok(())
     }
@@ -386,7 +390,8 @@ fn append_receipt(
         let mut tree = bytemuck::zeroed_box::<WindowTree>();
         let index = (number - signed.first) as usize;
         let mut window_path = WindowPath::EMPTY;
-        let made = tree.build(isa::fastest(), &hashes).and_then(|_| tree.path(index, &mut window_path));
+        let made =
+            tree.build(isa::fastest(), &hashes).and_then(|_| tree.path(index, &mut window_path));
         made.map_err(|e| missing(&e.to_string()))?;
         found.receipts(lane..lane + 1, &signed, index as u16, window_path, out)?;
         return Ok(Found::Receipt);
@@ -578,7 +583,8 @@ fn checked_batch(
 }
 
 fn encode_batch(attested: &Attested) -> Vec<u8> {
-    let mut out = attested.batch.encode().to_vec();
+    let mut out = Vec::with_capacity(Batch::SIZE + attested.leaves.len() * Leaf::SIZE);
+    out.extend_from_slice(&attested.batch.encode());
     for leaf in &attested.leaves {
         out.extend_from_slice(&leaf.encode());
     }

@@ -28,8 +28,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use symbolon_core::attest::{
     Batch, BatchPath, BatchTree, Digest, Family, KeyId, Leaf, LeafHasher, MAX_BATCHES, MAX_LEAVES,
-    Receipt,
-    Signatures, Window, WindowPath, WindowTree,
+    Receipt, Signatures, Window, WindowPath, WindowTree,
 };
 use symbolon_platform::clock::{self, Stopwatch};
 
@@ -372,8 +371,7 @@ impl Signer {
             metrics: Metrics::default(),
         };
         let [to_write, to_sign, written] = [(); 3].map(|()| Condvar::new());
-        let shared =
-            Arc::new(Shared { state: state.into(), to_write, to_sign, written, settings });
+        let shared = Arc::new(Shared { state: state.into(), to_write, to_sign, written, settings });
         let mut signer = Self { shared: Arc::clone(&shared), deployment, threads: Vec::new() };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(format!("symbolon-{name}")).spawn(run);
@@ -595,7 +593,8 @@ fn log_thread(shared: &Shared, mut log: Log) {
         }
         drop(state);
 
-        let attested: Vec<_> = batches.iter().map(|(_, attested)| &**attested).collect();
+        let attested: Vec<_> =
+            batches.iter().map(|(slot, attested)| (&**attested, slot.hash)).collect();
         let signed: Vec<_> = windows.iter().map(|(signed, _)| &**signed).collect();
         if let Err(error) = log.append(&attested, &signed) {
             return shared.fail(error);

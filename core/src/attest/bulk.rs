@@ -6,15 +6,13 @@
 
 use super::{Digest, Domain};
 use crate::kernel::Kernels;
-use crate::kernel::contract::{SPONGES, Sponges};
+use crate::kernel::contract::{Rounds, SPONGES, Sponges};
 use bytemuck::Zeroable;
 
 /// Bytes of a chunk.
 const CHUNK: usize = 8192;
 /// Bytes that TurboSHAKE128 absorbs at a time.
 const RATE: usize = 168;
-/// Rounds of its permutation.
-const ROUNDS: usize = 12;
 /// What ends the only chunk, the chunks, and the chunk that holds their digests.
 const SINGLE: u8 = 0x07;
 const LEAF: u8 = 0x0b;
@@ -103,7 +101,7 @@ impl Sponge<'_> {
     }
 
     fn permute(&mut self) {
-        (self.kernels.keccak)(&mut self.state, 1, ROUNDS);
+        (self.kernels.keccak)(&mut self.state, 1, Rounds::Half);
         self.used = 0;
     }
 
@@ -210,7 +208,7 @@ fn kt128(kernels: &Kernels, pieces: Pieces<'_>) -> Digest {
                 }
             }
             (kernels.absorb)(&mut states, &words, used);
-            (kernels.keccak)(&mut states, used, ROUNDS);
+            (kernels.keccak)(&mut states, used, Rounds::Half);
             for (lane, (digest, ended)) in digests.iter_mut().zip(ended).enumerate() {
                 if ended {
                     *digest = Some(states.digest(lane));

@@ -2,11 +2,10 @@
 
 use super::Digest;
 use crate::kernel::Kernels;
-use crate::kernel::contract::{SPONGES, Sponges};
+use crate::kernel::contract::{Rounds, SPONGES, Sponges};
 
 /// Bytes that SHA3-256 absorbs at a time.
 pub(super) const BLOCK: usize = 136;
-const ROUNDS: usize = 24;
 
 /// A state that has absorbed whole blocks.
 pub(super) type Begun = [u64; 25];
@@ -18,7 +17,7 @@ pub(super) const NOTHING: Begun = [0; 25];
 pub(super) fn begin(kernels: &Kernels, block: &[u8; BLOCK]) -> Begun {
     let mut states = spread(&NOTHING);
     (kernels.absorb)(&mut states, &[block.as_chunks().0; SPONGES], 1);
-    (kernels.keccak)(&mut states, 1, ROUNDS);
+    (kernels.keccak)(&mut states, 1, Rounds::All);
     states.0.map(|[first, ..]| first)
 }
 
@@ -55,7 +54,7 @@ pub(super) fn finish<'a, const BYTES: usize>(
         }
         let mut states = spread(begun);
         (kernels.absorb)(&mut states, &blocks.each_ref().map(|block| block.as_chunks().0), used);
-        (kernels.keccak)(&mut states, used, ROUNDS);
+        (kernels.keccak)(&mut states, used, Rounds::All);
         for (lane, out) in outs.into_iter().flatten().enumerate() {
             *out = states.digest(lane);
         }

@@ -136,7 +136,8 @@ impl<const LEAVES: usize> Tree<LEAVES> {
         while width > 1 {
             let (level, above) = rest.split_at_mut_checked(width).ok_or(Error::LeafCount)?;
             let (pairs, lone) = level.as_chunks::<2>();
-            let (parents, carried) = above.split_at_mut_checked(pairs.len()).ok_or(Error::LeafCount)?;
+            let (parents, carried) =
+                above.split_at_mut_checked(pairs.len()).ok_or(Error::LeafCount)?;
             many::finish(kernels, &NOTHING, pairs.iter().map(|[l, r]| node(l, r)), parents);
             carried.iter_mut().zip(lone).for_each(|(node, lone)| *node = *lone);
             (rest, width) = (above, width.div_ceil(2));

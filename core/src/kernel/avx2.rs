@@ -1,7 +1,6 @@
 //! AVX2.
 
-use super::keccak::Words;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Words};
 use crate::ct;
 use core::arch::x86_64::*;
 
@@ -296,6 +295,11 @@ impl Words for YmmWords {
     const COUNT: usize = 4;
 
     #[inline(always)]
+    fn few(states: &mut Sponges, count: usize, rounds: Rounds) {
+        super::scalar::keccak(states, count, rounds);
+    }
+
+    #[inline(always)]
     unsafe fn load(from: *const u64) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { _mm256_loadu_si256(from.cast()) })
@@ -314,8 +318,10 @@ impl Words for YmmWords {
     fn transpose(mut x: [Self; 8]) -> [Self; 8] {
         // SAFETY: see above.
         unsafe {
-            let (a, b) = (_mm256_unpacklo_epi64(x[0].0, x[1].0), _mm256_unpackhi_epi64(x[0].0, x[1].0));
-            let (c, d) = (_mm256_unpacklo_epi64(x[2].0, x[3].0), _mm256_unpackhi_epi64(x[2].0, x[3].0));
+            let (a, b) =
+                (_mm256_unpacklo_epi64(x[0].0, x[1].0), _mm256_unpackhi_epi64(x[0].0, x[1].0));
+            let (c, d) =
+                (_mm256_unpacklo_epi64(x[2].0, x[3].0), _mm256_unpackhi_epi64(x[2].0, x[3].0));
             x[0].0 = _mm256_permute2x128_si256::<0x20>(a, c);
             x[1].0 = _mm256_permute2x128_si256::<0x20>(b, d);
             x[2].0 = _mm256_permute2x128_si256::<0x31>(a, c);

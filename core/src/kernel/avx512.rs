@@ -1,7 +1,6 @@
 //! AVX-512: F, DQ, BW, VL, VBMI, VBMI2, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and after).
 
-use super::keccak::Words;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Words};
 use crate::ct;
 use core::arch::x86_64::*;
 
@@ -244,6 +243,11 @@ pub(super) struct ZmmWords(__m512i);
 // SAFETY (every block here): as of `Lanes`.
 impl Words for ZmmWords {
     const COUNT: usize = 8;
+
+    #[inline(always)]
+    fn few(states: &mut Sponges, count: usize, rounds: Rounds) {
+        super::vector::keccak::keccak::<super::avx2::YmmWords>(states, count, rounds);
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const u64) -> Self {

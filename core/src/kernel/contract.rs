@@ -131,6 +131,15 @@ pub const KEPT_SLACK: usize = 16;
 /// Keccak states that a kernel permutes at once.
 pub const SPONGES: usize = 8;
 
+/// Rounds of Keccak-p\[1600\]: the last so many of 24.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    /// 12: TurboSHAKE (RFC 9861).
+    Half,
+    /// 24: FIPS 202.
+    All,
+}
+
 /// These states: row i has word i (lane x + 5 y of FIPS 202) of each.
 #[derive(Clone, PartialEq, Eq, Zeroable)]
 #[repr(C, align(64))]
@@ -295,9 +304,9 @@ pub struct Kernels {
     /// Adds to each of the first so many states a block: little-endian words, as many as the shortest has. To the
     /// others anything.
     pub(crate) absorb: fn(&mut Sponges, &[&[[u8; 8]]; SPONGES], usize),
-    /// Keccak-p\[1600\] with so many rounds (24 at most) on the first so many states. Of the others, what is
-    /// then in them means nothing.
-    pub(crate) keccak: fn(&mut Sponges, usize, usize),
+    /// Keccak-p\[1600\] (FIPS 202, section 3.3) on the first so many states. Of the others, what is then in them means
+    /// nothing.
+    pub(crate) keccak: fn(&mut Sponges, usize, Rounds),
     /// Of single and of double precision.
     pub(crate) quantise_f32: Quantise<f32>,
     pub(crate) quantise_f64: Quantise<f64>,

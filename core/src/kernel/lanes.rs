@@ -1,5 +1,7 @@
 //! What a vector unit must offer; the algorithms in `vector/` are written once, over this.
 
+use super::contract::{Rounds, SPONGES, Sponges};
+
 /// A vector of 32-bit lanes.
 ///
 /// Implemented by each processor folder's register type. The methods are safe to call only where the
@@ -88,4 +90,36 @@ pub(super) trait Lanes: Copy {
 
     /// Transposes LANES x LANES squares: rows 0 .. LANES, then the next, up to 16 rows.
     fn transpose(rows: [Self; 16]) -> [Self; 16];
+}
+
+/// A register of 64-bit lanes: a word of one state in each.
+pub(super) trait Words: Copy {
+    /// Lanes: 2, 4 or 8.
+    const COUNT: usize;
+
+    /// Permutes so few states that they fill no more than half of a register.
+    fn few(states: &mut Sponges, count: usize, rounds: Rounds);
+
+    /// # Safety
+    /// [`Words::COUNT`] words can be read at `from`.
+    unsafe fn load(from: *const u64) -> Self;
+    /// # Safety
+    /// [`Words::COUNT`] words can be written at `to`.
+    unsafe fn store(self, to: *mut u64);
+    /// Little-endian.
+    ///
+    /// # Safety
+    /// [`Words::COUNT`] words can be read at `from`, which need not be aligned.
+    unsafe fn load_bytes(from: *const [u8; 8]) -> Self;
+    /// Of the first COUNT rows: lane j of row i to lane i of row j.
+    fn transpose(rows: [Self; SPONGES]) -> [Self; SPONGES];
+    /// Every lane x.
+    fn splat(x: u64) -> Self;
+    fn xor(self, other: Self) -> Self;
+    /// self ^ a ^ b.
+    fn xor3(self, a: Self, b: Self) -> Self;
+    /// self ^ (!a & b).
+    fn chi(self, a: Self, b: Self) -> Self;
+    /// Rotate left by K, which is neither 0 nor 64; REST is 64 - K.
+    fn rotl<const K: i32, const REST: i32>(self) -> Self;
 }

@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 pub mod contract;
-mod keccak;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
 mod scalar;
@@ -54,11 +53,11 @@ use vector_kernel;
 macro_rules! vector_kernels {
     ($lanes:ty, $words:ty, $isa:literal, $features:literal) => {
         use super::contract::{
-            Chunk, Kernels, Limb, PACKED, Quantise, Rounding, Runs, SAMPLES, SPONGES, Source,
+            Chunk, Kernels, Limb, PACKED, Quantise, Rounding, Rounds, Runs, SAMPLES, SPONGES, Source,
             Sponges, Target,
         };
-        use super::vector::{base, ntt, pack, permute, plain, pointwise, quantise, sample};
-        use super::{keccak, scalar, vector_kernel};
+        use super::vector::{base, keccak, ntt, pack, permute, plain, pointwise, quantise, sample};
+        use super::{scalar, vector_kernel};
         use crate::ntt::Plan;
         use crate::zq::Prime;
 
@@ -142,7 +141,7 @@ macro_rules! vector_kernels {
 
         vector_kernel! { $words, $features;
             keccak::absorb(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize);
-            keccak::keccak(states: &mut Sponges, count: usize, rounds: usize);
+            keccak::keccak(states: &mut Sponges, count: usize, rounds: Rounds);
         }
     };
 }

@@ -1,7 +1,6 @@
 //! Advanced SIMD, tuned for cores with four vector pipes of which two multiply (Neoverse V2).
 
-use super::keccak::Words;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Words};
 use core::arch::aarch64::*;
 
 #[derive(Clone, Copy)]
@@ -232,6 +231,11 @@ pub(super) struct NeonWords(uint64x2_t);
 // SAFETY (every block here): as of `Lanes`.
 impl Words for NeonWords {
     const COUNT: usize = 2;
+
+    #[inline(always)]
+    fn few(states: &mut Sponges, count: usize, rounds: Rounds) {
+        super::scalar::keccak(states, count, rounds);
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const u64) -> Self {

@@ -2,9 +2,9 @@
 
 use super::contract::{
     CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_BASE, MAX_SMALL,
-    PACKED, Quantise, ROUND_BITS, Rounding, Runs, SAMPLES, SHARE_BITS, Source, Target, WORD_BITS,
+    PACKED, Quantise, ROUND_BITS, Rounding, Rounds, Runs, SAMPLES, SHARE_BITS, SPONGES, Source,
+    Sponges, Target, WORD_BITS,
 };
-use super::keccak;
 use crate::ct;
 use crate::matching::Quantisable;
 use crate::ntt::N;
@@ -12,6 +12,7 @@ use crate::ntt::plan::{PLAIN, Plan};
 use crate::zq::Prime;
 use crate::zt;
 use core::array::from_fn;
+use keccak::Keccak;
 
 pub(crate) static KERNELS: Kernels = Kernels {
     isa: "scalar",
@@ -47,8 +48,8 @@ pub(crate) static KERNELS: Kernels = Kernels {
     spread,
     pack,
     unpack,
-    absorb: keccak::absorb::<u64>,
-    keccak: keccak::keccak::<u64>,
+    absorb,
+    keccak,
     quantise_f32: Quantise { square_norm, scale_round },
     quantise_f64: Quantise { square_norm, scale_round },
 };
@@ -711,5 +712,28 @@ pub(super) fn scale_round<F: Quantisable>(out: &mut [i16], vector: &[F], factor:
     const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
     for (out, x) in out.iter_mut().zip(vector) {
         *out = (x.to_f64() * factor + SHIFT).to_bits() as i16;
+    }
+}
+
+pub(super) fn absorb(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize) {
+    let length = blocks.iter().map(|block| block.len()).min().unwrap_or(0);
+    for (i, row) in states.0.iter_mut().enumerate().take(length) {
+        for (word, block) in row.iter_mut().zip(blocks).take(count) {
+            *word ^= block.get(i).map_or(0, |word| u64::from_le_bytes(*word));
+        }
+    }
+}
+
+/// One after the other, by the library that hashes single messages.
+pub(super) fn keccak(states: &mut Sponges, count: usize, rounds: Rounds) {
+    for lane in 0..count.min(SPONGES) {
+        let mut state = states.0.each_ref().map(|row| row[lane]);
+        match rounds {
+            Rounds::Half => Keccak::new().with_p1600::<12>(|permute| permute(&mut state)),
+            Rounds::All => Keccak::new().with_p1600::<24>(|permute| permute(&mut state)),
+        }
+        for (row, word) in states.0.iter_mut().zip(state) {
+            row[lane] = word;
+        }
     }
 }

@@ -74,8 +74,19 @@ fn ask(arguments: &Arguments) -> Result<Bytes> {
 }
 
 fn print(status: &Status, url: &str, output: &mut Output) -> Result<()> {
-    let Status { recent, attempts, queue, batches, breaker, attestation, keys, log, people, lockouts, .. } =
-        status;
+    let Status {
+        recent,
+        attempts,
+        queue,
+        batches,
+        breaker,
+        attestation,
+        keys,
+        log,
+        people,
+        lockouts,
+        ..
+    } = status;
     let state =
         status.unready.as_ref().map_or("serving".to_owned(), |why| format!("not ready: {why}"));
     let (version, up) = (&status.version, status.uptime_s);

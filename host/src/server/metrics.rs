@@ -167,7 +167,10 @@ pub(super) fn page(app: &App) -> String {
     page.gauge("batch_enough", "Attempts that are enough for a batch.", now.batches.enough);
     let identity = now.devices.as_ref().map(|devices| ("identity", &devices.breaker));
     let breakers: Vec<(&str, &Breaker)> =
-        [("decision", &now.breaker), ("attestation", &now.attestation)].into_iter().chain(identity).collect();
+        [("decision", &now.breaker), ("attestation", &now.attestation)]
+            .into_iter()
+            .chain(identity)
+            .collect();
     page.head("breaker_state", "gauge", "A stage's breaker: 1 for the state that it is in.");
     for (stage, breaker) in &breakers {
         for state in BreakerState::ALL {

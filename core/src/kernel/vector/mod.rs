@@ -61,6 +61,7 @@ macro_rules! each {
 }
 
 pub(super) mod base;
+pub(super) mod keccak;
 pub(super) mod ntt;
 pub(super) mod pack;
 pub(super) mod permute;

@@ -1,83 +1,10 @@
 //! Keccak-p\[1600\] (FIPS 202, section 3.3), on as many states at once as a register has 64-bit lanes.
-#![allow(clippy::needless_range_loop)]
 
-use super::contract::{SPONGES, Sponges};
+use super::super::lanes::Words;
+use super::super::scalar;
+use crate::kernel::contract::{Rounds, SPONGES, Sponges};
 
-/// A register of 64-bit lanes: a word of one state in each.
-pub(super) trait Words: Copy {
-    /// Lanes: 1, 2, 4 or 8.
-    const COUNT: usize;
-
-    /// # Safety
-    /// [`Words::COUNT`] words can be read at `from`.
-    unsafe fn load(from: *const u64) -> Self;
-    /// # Safety
-    /// [`Words::COUNT`] words can be written at `to`.
-    unsafe fn store(self, to: *mut u64);
-    /// Little-endian.
-    ///
-    /// # Safety
-    /// [`Words::COUNT`] words can be read at `from`, which need not be aligned.
-    unsafe fn load_bytes(from: *const [u8; 8]) -> Self;
-    /// Of the first COUNT rows: lane j of row i to lane i of row j.
-    fn transpose(rows: [Self; SPONGES]) -> [Self; SPONGES];
-    /// Every lane x.
-    fn splat(x: u64) -> Self;
-    fn xor(self, other: Self) -> Self;
-    /// self ^ a ^ b.
-    fn xor3(self, a: Self, b: Self) -> Self;
-    /// self ^ (!a & b).
-    fn chi(self, a: Self, b: Self) -> Self;
-    /// Rotate left by K, which is neither 0 nor 64; REST is 64 - K.
-    fn rotl<const K: i32, const REST: i32>(self) -> Self;
-}
-
-/// One state at a time, on any processor.
-impl Words for u64 {
-    const COUNT: usize = 1;
-
-    #[inline(always)]
-    unsafe fn load(from: *const u64) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe { *from }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut u64) {
-        // SAFETY: the caller's promise.
-        unsafe { *to = self }
-    }
-    #[inline(always)]
-    unsafe fn load_bytes(from: *const [u8; 8]) -> Self {
-        // SAFETY: the caller's promise.
-        u64::from_le_bytes(unsafe { *from })
-    }
-    #[inline(always)]
-    fn transpose(rows: [Self; SPONGES]) -> [Self; SPONGES] {
-        rows
-    }
-    #[inline(always)]
-    fn splat(x: u64) -> Self {
-        x
-    }
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        self ^ other
-    }
-    #[inline(always)]
-    fn xor3(self, a: Self, b: Self) -> Self {
-        self ^ a ^ b
-    }
-    #[inline(always)]
-    fn chi(self, a: Self, b: Self) -> Self {
-        self ^ (!a & b)
-    }
-    #[inline(always)]
-    fn rotl<const K: i32, const REST: i32>(self) -> Self {
-        self.rotate_left(K as u32)
-    }
-}
-
-/// FIPS 202, algorithms 5 and 6: of 24 rounds. Keccak-p with fewer takes the last of them.
+/// What a round adds to the first word (FIPS 202, algorithms 5 and 6).
 const ROUND_CONSTANTS: [u64; 24] = [
     0x0000_0000_0000_0001,
     0x0000_0000_0000_8082,
@@ -142,12 +69,11 @@ fn round<V: Words>(a: [V; 25], constant: u64) -> [V; 25] {
     out
 }
 
-/// See [`Kernels::absorb`](super::contract::Kernels::absorb).
 #[inline(always)]
-pub(super) fn absorb<V: Words>(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize) {
+pub(crate) fn absorb<V: Words>(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize) {
     let length = blocks.iter().map(|block| block.len()).min().unwrap_or(0).min(25);
-    if V::COUNT > 1 && length < V::COUNT {
-        return absorb::<u64>(states, blocks, count);
+    if length < V::COUNT {
+        return scalar::absorb(states, blocks, count);
     }
     let words = states.0.as_mut_ptr().cast::<u64>();
     for at in (0..count.min(SPONGES)).step_by(V::COUNT) {
@@ -173,9 +99,11 @@ pub(super) fn absorb<V: Words>(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONG
     }
 }
 
-/// See [`Kernels::keccak`](super::contract::Kernels::keccak).
 #[inline(always)]
-pub(super) fn keccak<V: Words>(states: &mut Sponges, count: usize, rounds: usize) {
+pub(crate) fn keccak<V: Words>(states: &mut Sponges, count: usize, rounds: Rounds) {
+    if 2 * count <= V::COUNT {
+        return V::few(states, count, rounds);
+    }
     let words = states.0.as_mut_ptr().cast::<u64>();
     for at in (0..count.min(SPONGES)).step_by(V::COUNT) {
         let mut a = [V::splat(0); 25];
@@ -183,7 +111,11 @@ pub(super) fn keccak<V: Words>(states: &mut Sponges, count: usize, rounds: usize
             // SAFETY: COUNT divides 8 and at < 8, so that at + COUNT <= 8, the length of each of 25 rows.
             a[i] = unsafe { V::load(words.add(SPONGES * i + at)) };
         }
-        for constant in &ROUND_CONSTANTS[24 - rounds.min(24)..] {
+        let first = match rounds {
+            Rounds::Half => 12,
+            Rounds::All => 0,
+        };
+        for constant in &ROUND_CONSTANTS[first..] {
             a = round(a, *constant);
         }
         for i in 0..25 {
