@@ -231,7 +231,7 @@ impl Verify for VerifyingKey {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     extern crate std;
