@@ -106,19 +106,24 @@ impl Sponge<'_> {
     }
 
     fn absorb(&mut self, mut bytes: &[u8]) {
-        if self.used == 0 {
-            while let Some((block, rest)) = bytes.split_first_chunk::<RATE>() {
+        while !bytes.is_empty() {
+            if self.used == 0
+                && let Some((block, rest)) = bytes.split_first_chunk::<RATE>()
+            {
                 (self.kernels.absorb)(&mut self.state, &[block.as_chunks().0; SPONGES], 1);
                 self.permute();
                 bytes = rest;
+                continue;
             }
-        }
-        for &byte in bytes {
-            self.xor(self.used, byte);
-            self.used += 1;
+            let (some, rest) = bytes.split_at(bytes.len().min(RATE - self.used));
+            for &byte in some {
+                self.xor(self.used, byte);
+                self.used += 1;
+            }
             if self.used == RATE {
                 self.permute();
             }
+            bytes = rest;
         }
     }
 
