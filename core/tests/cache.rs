@@ -326,6 +326,27 @@ fn a_scan_passes_by() {
     assert!(here > hot.len() * 95 / 100, "{here} of {}", hot.len());
 }
 
+/// A server takes a handle for each insertion: the sketch ages all the same.
+#[test]
+fn the_sketch_forgets_whoever_inserts() {
+    let mut heap = Heap::new(16, 16, 3);
+    let cache = heap.cache();
+    let insert_all = |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let handle = cache.handle_near(number as usize);
+            assert_eq!(insert(&handle, &digest(number), Verdict::Accepted), Outcome::Inserted);
+        }
+    };
+    insert_all(0..50_000);
+    let before = cache.stats();
+    insert_all(50_000..60_000);
+    let after = cache.stats();
+    // Nobody comes back, and few are taken for somebody who did.
+    let refused = after.refused - before.refused;
+    assert!(refused > 6_000, "{refused}");
+    assert_eq!(after.inserts, 60_000);
+}
+
 #[test]
 fn a_counter_belongs_to_one_handle_while_there_are_enough() {
     let mut heap = Heap::new(4, 1, 2);

@@ -31,6 +31,7 @@ use symbolon_core::attest::{
     Receipt, Signatures, Window, WindowPath, WindowTree,
 };
 use symbolon_platform::clock::{self, Stopwatch};
+use symbolon_platform::threads::{Priority, Worker};
 
 /// How far apart commits begin while several batches come between two: a commit takes the disk, and a tenth of a
 /// millisecond of a core, whatever is in it.
@@ -373,9 +374,9 @@ impl Signer {
         let [to_write, to_sign, written] = [(); 3].map(|()| Condvar::new());
         let shared = Arc::new(Shared { state: state.into(), to_write, to_sign, written, settings });
         let mut signer = Self { shared: Arc::clone(&shared), deployment, threads: Vec::new() };
-        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            let thread = thread::Builder::new().name(format!("symbolon-{name}")).spawn(run);
-            thread.map_err(|e: io::Error| {
+        let spawn = |name: &str, priority, run: Box<dyn FnOnce() + Send>| {
+            let worker = Worker { name: format!("symbolon-{name}"), core: None, priority };
+            worker.spawn(run).map(|(thread, _)| thread).map_err(|e: io::Error| {
                 // The one that has started ends when the signer is dropped.
                 let mut state = shared.lock();
                 (state.signing_ended, state.log_ended) = (true, true);
@@ -383,8 +384,11 @@ impl Signer {
             })
         };
         let (a, b) = (Arc::clone(&shared), Arc::clone(&shared));
+        // Answers wait for the log, and only receipts for signatures: what decides goes first. Where every core is
+        // busy, signing takes longer, until as many batches wait for it as may.
         signer.threads.push(spawn(
             "signing",
+            Priority::Low,
             Box::new(move || {
                 let _end = End { shared: &a, ended: |state| state.signing_ended = true };
                 signing_thread(&a, &*keys, tail);
@@ -392,6 +396,7 @@ impl Signer {
         )?);
         signer.threads.push(spawn(
             "log",
+            Priority::Normal,
             Box::new(move || {
                 let _end = End { shared: &b, ended: |state| state.log_ended = true };
                 log_thread(&b, log);

@@ -12,7 +12,7 @@ pub enum Priority {
     /// As the thread that starts it.
     #[default]
     Normal,
-    /// After everybody else: a batch job (`SCHED_BATCH`), nicer by ten than its starter.
+    /// After everybody else: a batch job (`SCHED_BATCH`) in short slices, nicer by ten than its starter.
     Low,
 }
 

@@ -59,14 +59,20 @@ pub struct Args {
     /// Only the benches whose name (such as ntt/forward/avx512) matches this regular expression.
     #[arg(long, value_name = "REGEX")]
     filter: Option<String>,
+    /// Build for this machine's processor (`RUSTFLAGS="-C target-cpu=native"`), the peers too.
+    ///
+    /// Core's kernels find their instruction set when they run, and gain nothing. Proofs of identity do: the
+    /// prover's field arithmetic is chosen when it is compiled.
+    #[arg(long)]
+    native: bool,
     /// Do not build and time other people's libraries.
     #[arg(long)]
     no_peers: bool,
     /// Keep the result in benches/results/, to be committed, and print the table as Markdown.
-    #[arg(long, conflicts_with_all = ["quick", "filter", "no_peers", "criterion"])]
+    #[arg(long, conflicts_with_all = ["quick", "filter", "native", "no_peers", "criterion"])]
     save: bool,
     /// Run nothing: show a result that --save has written, with its Markdown table.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter", "no_peers", "save"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter", "native", "no_peers", "save"])]
     show: Option<PathBuf>,
     /// Anything else for criterion, after `--`: for example `-- --save-baseline before`.
     #[arg(last = true)]
@@ -87,7 +93,7 @@ pub fn run(report: &mut Report, args: &Args) {
     let mut with_peers = !args.no_peers;
     if with_peers {
         report.step("bench: peers", || {
-            let built = run_command(benches(true).arg("--no-run"));
+            let built = run_command(benches(args, true).arg("--no-run"));
             with_peers = built.is_ok();
             built.map_err(|error| Unmet::Skip(format!("{error:#}: without them")).into())
         });
@@ -108,8 +114,12 @@ pub fn run(report: &mut Report, args: &Args) {
 }
 
 /// `cargo bench` of everything that criterion times.
-fn benches(with_peers: bool) -> Command {
+fn benches(args: &Args, with_peers: bool) -> Command {
     let mut command = cargo(["bench", "-p", "symbolon-benches"]);
+    if args.native {
+        let flags = env::var("RUSTFLAGS").unwrap_or_default();
+        command.env("RUSTFLAGS", format!("{flags} -C target-cpu=native"));
+    }
     let mut targets = vec![
         "ntt", "bfv", "general", "attest", "batch", "pool", "cache", "identity", "session",
         "pipeline", "scaling",
@@ -126,14 +136,14 @@ fn benches(with_peers: bool) -> Command {
 
 /// Runs criterion and reads what it measured.
 fn times(args: &Args, with_peers: bool) -> Result<Run> {
-    run_command(benches(with_peers).arg("--no-run"))?;
+    run_command(benches(args, with_peers).arg("--no-run"))?;
     let mut machine = Machine::describe()?;
     if machine.is_busy() {
         println!("note: other programs keep the processor {:.0} % busy", machine.busy * 100.0);
         println!("note: the figures will be worse than on a quiet machine");
     }
 
-    let mut command = benches(with_peers);
+    let mut command = benches(args, with_peers);
     command.arg("--").args(&args.filter);
     let [warm_up, time, samples, resamples] =
         if args.quick { ["0.1", "0.4", "20", "1000"] } else { ["0.7", "2.5", "60", "20000"] };

@@ -85,6 +85,13 @@ impl Shard {
         }
     }
 
+    /// Hits and misses.
+    #[inline]
+    pub(super) fn asked(&self) -> u64 {
+        let [hits, misses, ..] = &self.counts;
+        wide(hits).wrapping_add(wide(misses))
+    }
+
     pub(super) fn time(&self, nanoseconds: u32, own: bool) {
         if let Some(count) = self.latency.0.get(bucket(nanoseconds)) {
             bump(count, own);

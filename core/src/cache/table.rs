@@ -12,6 +12,7 @@ use crate::primitive::atomic::AtomicU32;
 use crate::primitive::atomic::Ordering::Relaxed;
 use core::cell::Cell;
 use core::fmt;
+use core::marker::PhantomData;
 
 /// Digests whose lines are fetched together.
 const TOGETHER: usize = 32;
@@ -92,10 +93,10 @@ pub struct Cache<'m, const OBSERVED: bool = true> {
     sketch: &'m [Line],
     shards: &'m [Shard],
     key: Key,
-    /// Insertions of one handle after which a line of the sketch is halved.
+    /// Insertions after which a line of the sketch is halved.
     stride: u32,
-    /// The next line to be halved.
-    cursor: AtomicU32,
+    /// Insertions so far.
+    inserted: AtomicU32,
     faults: Faults,
 }
 
@@ -168,8 +169,8 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
         // of the counters, beyond which they would mostly remember others.
         let horizon = (2 * WAYS * count).min(sketch.len() * sketch::COUNTERS / 4);
         let stride = (horizon / sketch.len()).max(1) as u32;
-        let cursor = AtomicU32::new(0);
-        Ok(Self { tags, sets, entries, sketch, shards, key, stride, cursor, faults })
+        let inserted = AtomicU32::new(0);
+        Ok(Self { tags, sets, entries, sketch, shards, key, stride, inserted, faults })
     }
 
     /// Entries.
@@ -181,12 +182,19 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
     /// A thread's access, with counters of its own while there are any.
     #[must_use]
     pub fn handle(&self) -> Handle<'_, OBSERVED> {
-        let free = self.shards.iter().filter(|_| OBSERVED).find(|shard| shard.take());
-        let (shard, own) = match free {
-            Some(shard) => (Some(shard), true),
-            None => (self.shards.last().filter(|_| OBSERVED), false),
-        };
-        Handle { cache: self, shard, own, inserted: Cell::new(0) }
+        self.handle_near(0)
+    }
+
+    /// The same; the counters are those of this number if they are free, else the next that are. Threads that come for
+    /// a handle often meet nobody if each asks for a number of its own.
+    #[must_use]
+    pub fn handle_near(&self, number: usize) -> Handle<'_, OBSERVED> {
+        let first = number.checked_rem(self.shards.len()).unwrap_or(0);
+        let (before, from) = self.shards.split_at_checked(first).unwrap_or_default();
+        let mut all = from.iter().chain(before).filter(|_| OBSERVED);
+        let free = all.clone().find(|shard| shard.take());
+        let (shard, own) = (free.or_else(|| all.next()), free.is_some());
+        Handle { cache: self, shard, own, alone: PhantomData }
     }
 
     /// What was done.
@@ -248,8 +256,8 @@ pub struct Handle<'c, const OBSERVED: bool = true> {
     shard: Option<&'c Shard>,
     /// Whether nobody else counts there.
     own: bool,
-    /// Since a line of the sketch was halved.
-    inserted: Cell<u32>,
+    /// Its thread's only.
+    alone: PhantomData<Cell<()>>,
 }
 
 impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
@@ -403,15 +411,12 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
     /// Whether the digest was inserted before, not long ago.
     fn count_insertion(&self, place: &Place<'_>) -> bool {
         let cache = self.cache;
-        let inserted = self.inserted.get() + 1;
-        if inserted >= cache.stride {
-            self.inserted.set(0);
-            let line = cache.cursor.fetch_add(1, Relaxed) as usize & (cache.sketch.len() - 1);
+        let inserted = cache.inserted.fetch_add(1, Relaxed);
+        if inserted.is_multiple_of(cache.stride) {
+            let line = (inserted / cache.stride) as usize & (cache.sketch.len() - 1);
             if let Some(line) = cache.sketch.get(line) {
                 line.halve();
             }
-        } else {
-            self.inserted.set(inserted);
         }
         cache.line(place.hash).is_some_and(|line| line.add((place.hash >> 8) as u32) > 0)
     }
@@ -432,6 +437,13 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
         }
         self.note(Event::Removal);
         self.dismiss(&place, &Words::new(digest), None)
+    }
+
+    /// How many look-ups its counters have counted, before it had them as well. The caller who samples goes by it.
+    #[inline]
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.shard.map_or(0, Shard::asked)
     }
 
     /// Notes how long a look-up took: the caller has the clock, and samples.

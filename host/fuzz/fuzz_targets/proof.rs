@@ -1,7 +1,7 @@
 //! Proofs of identity: whatever the bytes, an answer; no bytes but the proof's own prove its statement.
 //!
-//! The seed is a proof by the credential below, with 20 siblings of zero, as `symbolon prove make` writes it.
-//! It is made anew whenever the circuit's id changes.
+//! The seed is a proof by the credential below, with 20 siblings of zero. When the circuit's id changes, it is made anew
+//! by `SYMBOLON_BLESS=1 cargo test -p symbolon-host --test identity older`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

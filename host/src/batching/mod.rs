@@ -29,6 +29,7 @@ pub use strategy::{Pace, Seen, Strategy};
 
 use crate::error::{Error, Kind, Result};
 use collector::{Refused, Waiting};
+use crossbeam_utils::CachePadded;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -145,11 +146,12 @@ struct Decided<B, R> {
     replies: Vec<(R, Instant)>,
 }
 
-/// What a service has done. Times are from submission.
+/// What a service has done. Times are from submission. Who submits, who decides and who answers each write to cache
+/// lines of their own.
 #[derive(Default)]
 pub struct Counters {
     /// Requests taken in.
-    pub accepted: AtomicU64,
+    pub accepted: CachePadded<AtomicU64>,
     /// Requests not taken in, because too many waited.
     pub busy: AtomicU64,
     /// Requests whose deadline passed while they waited.
@@ -163,9 +165,9 @@ pub struct Counters {
     /// Panics of the engine.
     pub panics: AtomicU64,
     /// Until a worker takes a request.
-    pub waited: Histogram,
+    pub waited: CachePadded<Histogram>,
     /// Until the answer.
-    pub answered: Histogram,
+    pub answered: CachePadded<Histogram>,
 }
 
 struct Shared<E: Engine, R> {
@@ -334,9 +336,8 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         while self.collector.take(worker, &self.pace, &mut jobs) {
             let now = Instant::now();
             if self.observed {
-                for job in &jobs {
-                    self.counters.waited.add(now.saturating_duration_since(job.since));
-                }
+                let waited = jobs.iter().map(|job| now.saturating_duration_since(job.since));
+                self.counters.waited.add(waited);
             }
             let late = |job: &mut Job<_, _>| job.deadline.is_some_and(|deadline| deadline < now);
             for job in jobs.extract_if(.., late) {
@@ -488,10 +489,11 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
         for Decided { batch, replies } in decided {
             let durable = self.engine.durable(&batch);
             let now = Instant::now();
-            for (lane, (reply, submitted)) in replies.into_iter().enumerate() {
-                if self.observed {
-                    self.counters.answered.add(now.saturating_duration_since(submitted));
-                }
+            if self.observed {
+                let took = replies.iter().map(|(_, since)| now.saturating_duration_since(*since));
+                self.counters.answered.add(took);
+            }
+            for (lane, (reply, _)) in replies.into_iter().enumerate() {
                 let answer = Answer { batch: Arc::clone(&batch), lane };
                 tell(reply, durable.clone().map(|()| answer));
             }

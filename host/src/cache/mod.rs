@@ -1,12 +1,12 @@
 //! The cache of verdicts on a host: core's, in memory of the heap, with a clock and an eye on what is asked for.
 //!
-//! A look-up in 64 is timed and shown to the [`Watch`]; the others cost what they cost in core. Nothing here locks,
-//! and nothing allocates after the start but [`Verdicts::snapshot`].
+//! A look-up in 64 is shown to the [`Watch`], and one in 1,024 is timed; the others cost what they cost in core. Nothing
+//! here locks, and nothing allocates after the start but [`Verdicts::snapshot`].
 
 mod watch;
 
-use std::cell::Cell;
 use std::iter;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use symbolon_core::cache::{
@@ -19,8 +19,10 @@ use crate::error::{Error, Kind, Result};
 
 pub use watch::{Findings, Hot, Watch};
 
-/// Of so many look-ups one is sampled.
-const SAMPLED: u32 = 64;
+/// Of so many look-ups one is shown to the watch.
+const SAMPLED: u64 = 64;
+/// Of so many one is timed: to read the clock takes longer than to look.
+const TIMED: u64 = 16 * SAMPLED;
 
 /// Memory for a cache.
 pub struct Heap {
@@ -79,7 +81,9 @@ impl<'m> Verdicts<'m> {
     /// A thread's access. Counters are its own while there are any left.
     #[must_use]
     pub fn desk(&self) -> Desk<'_> {
-        Desk { handle: self.cache.handle(), watch: &self.watch, asked: Cell::new(0) }
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));
+        Desk { handle: self.cache.handle_near(NUMBER.with(|number| *number)), watch: &self.watch }
     }
 
     /// What it has done and what was noticed.
@@ -111,7 +115,7 @@ pub struct Snapshot {
     pub stats: Stats,
     /// Entries.
     pub capacity: usize,
-    /// Half of the sampled look-ups took no longer than this, a reading of the clock included; `None` before the first.
+    /// Half of the timed look-ups took no longer than this, a reading of the clock included; `None` before the first.
     pub p50_ns: Option<u32>,
     /// 99 of 100.
     pub p99_ns: Option<u32>,
@@ -142,7 +146,6 @@ fn key() -> Result<Key> {
 pub struct Desk<'c> {
     handle: Handle<'c>,
     watch: &'c Watch,
-    asked: Cell<u32>,
 }
 
 impl Desk<'_> {
@@ -154,12 +157,10 @@ impl Desk<'_> {
         now: u32,
         epoch: u32,
     ) -> std::result::Result<Verdict, Ticket> {
-        let asked = self.asked.get();
-        if asked < SAMPLED - 1 {
-            self.asked.set(asked + 1);
+        // The counters outlast this desk, which may be for one look-up.
+        if self.handle.asked() % SAMPLED < SAMPLED - 1 {
             return self.handle.get(digest, now, epoch);
         }
-        self.asked.set(0);
         self.sampled(digest, now, epoch)
     }
 
@@ -170,10 +171,12 @@ impl Desk<'_> {
         now: u32,
         epoch: u32,
     ) -> std::result::Result<Verdict, Ticket> {
-        let start = Instant::now();
+        let start = (self.handle.asked() % TIMED == TIMED - 1).then(Instant::now);
         let found = self.handle.get(digest, now, epoch);
-        let spent = start.elapsed().as_nanos();
-        self.handle.time(u32::try_from(spent).unwrap_or(u32::MAX));
+        if let Some(start) = start {
+            let spent = start.elapsed().as_nanos();
+            self.handle.time(u32::try_from(spent).unwrap_or(u32::MAX));
+        }
         self.watch.see(digest, found.is_ok());
         found
     }
@@ -187,14 +190,12 @@ impl Desk<'_> {
         epoch: u32,
         verdicts: &mut [std::result::Result<Verdict, Ticket>],
     ) {
+        let mut next = (SAMPLED - 1 - self.handle.asked() % SAMPLED) as usize;
         self.handle.get_many(digests, now, epoch, verdicts);
-        let all = digests.len().min(verdicts.len());
-        let mut next = (SAMPLED - 1 - self.asked.get()) as usize;
         while let (Some(digest), Some(verdict)) = (digests.get(next), verdicts.get(next)) {
             self.watch.see(digest, verdict.is_ok());
             next += SAMPLED as usize;
         }
-        self.asked.set((self.asked.get() + all as u32) % SAMPLED);
     }
 
     /// See [`Handle::ticket`].
@@ -236,21 +237,25 @@ mod tests {
     }
 
     #[test]
-    fn a_desk_samples_one_in_64_and_counts_all() {
+    fn one_in_64_is_sampled_and_all_are_counted() {
         let mut heap = Heap::new(1000, 1);
         let verdicts = Verdicts::new(&mut heap).unwrap();
+        // A desk for each, as of those who look once, and one for many.
+        for _ in 0..1280 {
+            assert!(verdicts.desk().get(&digest(1), 0, 0).is_err());
+        }
         let desk = verdicts.desk();
-        for _ in 0..640 {
+        for _ in 0..1280 {
             assert!(desk.get(&digest(1), 0, 0).is_err());
         }
         let mut many = vec![Err(Ticket::NONE); 100];
         desk.get_many(&vec![digest(2); 100], 0, 0, &mut many);
         desk.get_many(&vec![digest(2); 28], 0, 0, &mut many);
         let snapshot = verdicts.snapshot();
-        assert_eq!(snapshot.stats.misses, 768);
-        assert_eq!(verdicts.cache.latencies().iter().sum::<u64>(), 10);
+        assert_eq!(snapshot.stats.misses, 2688);
+        assert_eq!(verdicts.cache.latencies().iter().sum::<u64>(), 2);
         assert!(snapshot.p50_ns <= snapshot.p99_ns && snapshot.p50_ns.is_some());
-        assert_eq!(verdicts.watch.seen(), 12);
+        assert_eq!(verdicts.watch.samples(), 42);
         assert_eq!(snapshot.capacity, 1008);
     }
 

@@ -81,7 +81,7 @@ impl Http {
         if let Some(count) = self.requests.get(index).and_then(|counts| counts.get(class)) {
             count.fetch_add(1, Relaxed);
         }
-        self.seconds.add(time);
+        self.seconds.add([time]);
     }
 }
 

@@ -72,6 +72,8 @@ enum Argument {
     Secrets,
     /// Points to two slices of secrets, of two lengths.
     Slices,
+    /// Points to the slices of as many blocks as a kernel absorbs at once, of one length.
+    Blocks,
     /// Points to two numbers.
     Numbers,
     /// Points to constants.
@@ -82,14 +84,14 @@ enum Argument {
     Number,
 }
 
-use Argument::{Constant, Constants, Number, Numbers, Secrets, Slices};
+use Argument::{Blocks, Constant, Constants, Number, Numbers, Secrets, Slices};
 
 /// A kernel, how it is called, and the numbers that core passes.
 type Kernel = (&'static str, &'static [Argument], &'static [&'static [u64]]);
 
 /// As in `symbolon_core::kernel::Kernels`, but for what vector units leave to the portable kernels:
 /// the small transforms, and plaintexts of less than N words.
-const KERNELS: [Kernel; 34] = [
+const KERNELS: [Kernel; 36] = [
     ("forward", &[Secrets, Constants], &[&[]]),
     ("inverse", &[Secrets, Constants], &[&[]]),
     ("forward_mul_acc", &[Secrets, Secrets, Secrets, Constants], &[&[]]),
@@ -145,10 +147,14 @@ const KERNELS: [Kernel; 34] = [
     ("round_f64", &[Secrets, Number, Secrets, Number], &[&[128, 128], &[512, 512]]),
     ("pack", &[Secrets, Secrets], &[&[]]),
     ("unpack", &[Secrets, Secrets, Constants], &[&[]]),
+    // Words of a block of TurboSHAKE128 and of SHA3-256; sponges.
+    ("absorb", &[Secrets, Blocks, Number], &[&[21, 8], &[17, 8], &[21, 1], &[17, 1]]),
+    // Sponges; half of the rounds, and all. Fewer sponges are the portable kernel's.
+    ("keccak", &[Secrets, Number, Number], &[&[8, 0], &[8, 1], &[5, 0], &[3, 1]]),
 ];
 
-/// Between the slices of an argument: more than any is long.
-const SLICE: u64 = 1 << 24;
+/// Sponges of a kernel, as in `symbolon_core::kernel`.
+const SPONGES: u64 = 8;
 
 /// Kernels that throw lanes away. Which ones these are is public: no sample that is kept depends on
 /// it. They are run as if all were kept.
@@ -354,9 +360,15 @@ impl<'a> Program<'a> {
             let value = match *kind {
                 Secrets => Value::Known(argument(i)),
                 Slices => {
-                    for (slice, at) in [(1, 0), (2, 16)] {
-                        machine.put(argument(i) + at, Value::Known(argument(i) + slice * SLICE));
-                        machine.put(argument(i) + at + 8, Value::Known(number()?));
+                    for slice in 0..2 {
+                        machine.put_slice(argument(i), slice, number()?);
+                    }
+                    Value::Known(argument(i))
+                }
+                Blocks => {
+                    let length = number()?;
+                    for slice in 0..SPONGES {
+                        machine.put_slice(argument(i), slice, length);
                     }
                     Value::Known(argument(i))
                 }

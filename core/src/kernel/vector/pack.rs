@@ -54,6 +54,27 @@ unsafe fn scatter<V: Lanes>(v: [V; RUN], to: *mut u32, stride: usize) {
     }
 }
 
+/// Its body for each of the first [`WORD_BITS`] numbers, as constants: a loop would compute where words begin.
+macro_rules! each_packed {
+    ($j:ident: $body:block) => {
+        each_packed!(@ $j $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26)
+    };
+    (@ $j:ident $body:block $($n:literal)*) => {
+        $({
+            const $j: usize = $n;
+            $body
+        })*
+    };
+}
+
+/// The same for each of [`RUN`].
+macro_rules! each_word {
+    ($j:ident: $body:block) => {
+        each_packed!($j: $body);
+        each_packed!(@ $j $body 27 28 29 30 31);
+    };
+}
+
 /// Words of one batch of runs, packed, with room for what [`scatter`] writes beyond the last.
 type Batch = [u32; 16 * WORD_BITS + RUN];
 
@@ -66,15 +87,16 @@ pub(crate) fn pack<V: Lanes>(out: &mut [u8; PACKED], limb: &Limb) {
         unsafe {
             let v = gather::<V>(limb.as_ptr().add(RUN * V::LANES * at), RUN);
             let mut packed = [V::splat(0); RUN];
-            for (j, packed) in packed.iter_mut().take(WORD_BITS).enumerate() {
-                // Packed word j begins with bit s of word k.
-                let (k, s) = (32 * j / WORD_BITS, (32 * j % WORD_BITS) as u32);
-                let next = WORD_BITS as u32 - s;
-                *packed = v[k].shr_by(s).or(v[k + 1].shl_by(next));
-                if next + (WORD_BITS as u32) < 32 {
-                    *packed = packed.or(v[k + 2].shl_by(next + WORD_BITS as u32));
+            each_packed!(J: {
+                // Packed word J begins with bit S of word K.
+                const K: usize = 32 * J / WORD_BITS;
+                const S: u32 = (32 * J % WORD_BITS) as u32;
+                const NEXT: u32 = WORD_BITS as u32 - S;
+                packed[J] = v[K].shr_by(S).or(v[K + 1].shl_by(NEXT));
+                if NEXT + (WORD_BITS as u32) < 32 {
+                    packed[J] = packed[J].or(v[K + 2].shl_by(NEXT + WORD_BITS as u32));
                 }
-            }
+            });
             scatter(packed, batch.as_mut_ptr(), WORD_BITS);
             let to = out.as_mut_ptr().add(4 * words * at);
             for i in (0..words).step_by(V::LANES) {
@@ -100,16 +122,17 @@ pub(crate) fn unpack<V: Lanes>(out: &mut Limb, bytes: &[u8; PACKED], plan: &Plan
             }
             let packed = gather::<V>(batch.as_ptr(), WORD_BITS);
             let mut v = [V::splat(0); RUN];
-            for (k, v) in v.iter_mut().enumerate() {
-                // Word k begins with bit s of packed word j.
-                let (j, s) = (WORD_BITS * k / 32, (WORD_BITS * k % 32) as u32);
-                let mut word = packed[j].shr_by(s);
-                if s as usize + WORD_BITS > 32 {
-                    word = word.or(packed[j + 1].shl_by(32 - s));
+            each_word!(K: {
+                // Word K begins with bit S of packed word J.
+                const J: usize = WORD_BITS * K / 32;
+                const S: u32 = (WORD_BITS * K % 32) as u32;
+                let mut word = packed[J].shr_by(S);
+                if S as usize + WORD_BITS > 32 {
+                    word = word.or(packed[J + 1].shl_by(32 - S));
                 }
-                *v = word.and(mask);
-                good = good.and(q.gt(*v));
-            }
+                v[K] = word.and(mask);
+                good = good.and(q.gt(v[K]));
+            });
             scatter(v, out.as_mut_ptr().add(RUN * V::LANES * at), RUN);
         }
     }

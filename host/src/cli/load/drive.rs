@@ -171,8 +171,8 @@ fn add(count: &Cell<u64>, more: u64) {
 
 impl Ledger {
     fn took(&self, form: Form, time: Duration) {
-        self.latency.add(time);
-        self.forms[form as usize].add(time);
+        self.latency.add([time]);
+        self.forms[form as usize].add([time]);
     }
 
     /// An attempt was decided.

@@ -74,7 +74,7 @@ struct Shot {
 impl Reply<Outcome> for Shot {
     fn answer(self, answer: Result<Answer<Outcome>>) {
         let ledger = &*self.ledger;
-        ledger.latency.add(self.due.elapsed());
+        ledger.latency.add([self.due.elapsed()]);
         match answer {
             Ok(Answer { batch, lane }) => {
                 let accepted = batch.decisions.accepted >> lane & 1 == 1;
