@@ -6,13 +6,11 @@
 
 use super::{Digest, Domain};
 use crate::kernel::Kernels;
-use crate::kernel::contract::{Rounds, SPONGES, Sponges};
+use crate::kernel::contract::{BLOCK as RATE, Block, Rounds, SPONGES, Sponges};
 use bytemuck::Zeroable;
 
 /// Bytes of a chunk.
 const CHUNK: usize = 8192;
-/// Bytes that TurboSHAKE128 absorbs at a time.
-const RATE: usize = 168;
 /// What ends the only chunk, the chunks, and the chunk that holds their digests.
 const SINGLE: u8 = 0x07;
 const LEAF: u8 = 0x0b;
@@ -20,7 +18,7 @@ const FINAL: u8 = 0x06;
 /// What stands between the first chunk and the digests.
 const MARK: [u8; 8] = [3, 0, 0, 0, 0, 0, 0, 0];
 
-const NOTHING: [u8; RATE] = [0; RATE];
+const NOTHING: Block = [0; RATE];
 
 /// KT128 of one large public object, 32 bytes, with the domain as customization string. `pieces` are the object's in
 /// order; their boundaries make no difference, so that sender and receiver may cut differently.
@@ -110,7 +108,7 @@ impl Sponge<'_> {
             if self.used == 0
                 && let Some((block, rest)) = bytes.split_first_chunk::<RATE>()
             {
-                (self.kernels.absorb)(&mut self.state, &[block.as_chunks().0; SPONGES], 1);
+                (self.kernels.absorb)(&mut self.state, &[block; SPONGES], 1);
                 self.permute();
                 bytes = rest;
                 continue;
@@ -145,7 +143,7 @@ struct Lane<'a> {
 
 impl<'a> Lane<'a> {
     /// The next block, padded if it is the last; `None` after that. It is where it lies, or put together in `block`.
-    fn next<'b>(&mut self, block: &'b mut [u8; RATE]) -> Option<&'b [u8; RATE]>
+    fn next<'b>(&mut self, block: &'b mut Block) -> Option<&'b Block>
     where
         'a: 'b,
     {
@@ -203,16 +201,16 @@ fn kt128(kernels: &Kernels, pieces: Pieces<'_>) -> Digest {
                 last.absorb(&MARK);
                 (first.left, is_first) = (None, false);
             }
-            let mut words: [&[[u8; 8]]; SPONGES] = [NOTHING.as_chunks().0; SPONGES];
+            let mut next: [&Block; SPONGES] = [&NOTHING; SPONGES];
             let mut ended = [false; SPONGES];
-            for ((lane, block), (words, ended)) in
-                lanes.iter_mut().zip(&mut blocks).zip(words.iter_mut().zip(&mut ended))
+            for ((lane, block), (next, ended)) in
+                lanes.iter_mut().zip(&mut blocks).zip(next.iter_mut().zip(&mut ended))
             {
                 if let Some(block) = lane.next(block) {
-                    (*words, *ended) = (block.as_chunks().0, lane.left.is_none());
+                    (*next, *ended) = (block, lane.left.is_none());
                 }
             }
-            (kernels.absorb)(&mut states, &words, used);
+            (kernels.absorb)(&mut states, &next, used);
             (kernels.keccak)(&mut states, used, Rounds::Half);
             for (lane, (digest, ended)) in digests.iter_mut().zip(ended).enumerate() {
                 if ended {

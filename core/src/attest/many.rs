@@ -2,7 +2,7 @@
 
 use super::Digest;
 use crate::kernel::Kernels;
-use crate::kernel::contract::{Rounds, SPONGES, Sponges};
+use crate::kernel::contract::{self, Rounds, SPONGES, Sponges};
 
 /// Bytes that SHA3-256 absorbs at a time.
 pub(super) const BLOCK: usize = 136;
@@ -16,7 +16,9 @@ pub(super) const NOTHING: Begun = [0; 25];
 /// Absorbs the one block that follows nothing.
 pub(super) fn begin(kernels: &Kernels, block: &[u8; BLOCK]) -> Begun {
     let mut states = spread(&NOTHING);
-    (kernels.absorb)(&mut states, &[block.as_chunks().0; SPONGES], 1);
+    let mut padded = [0; contract::BLOCK];
+    padded.iter_mut().zip(block).for_each(|(to, from)| *to = *from);
+    (kernels.absorb)(&mut states, &[&padded; SPONGES], 1);
     (kernels.keccak)(&mut states, 1, Rounds::All);
     states.0.map(|[first, ..]| first)
 }
@@ -34,7 +36,7 @@ pub(super) fn finish<'a, const BYTES: usize>(
 ) {
     const { assert!(BYTES < BLOCK, "its padding needs another block") }
     let mut pairs = endings.into_iter().zip(out);
-    let mut blocks = [[0; BLOCK]; SPONGES];
+    let mut blocks = [[0; contract::BLOCK]; SPONGES];
     loop {
         let mut outs = [const { None }; SPONGES];
         let mut used = 0;
@@ -53,7 +55,7 @@ pub(super) fn finish<'a, const BYTES: usize>(
             return;
         }
         let mut states = spread(begun);
-        (kernels.absorb)(&mut states, &blocks.each_ref().map(|block| block.as_chunks().0), used);
+        (kernels.absorb)(&mut states, &blocks.each_ref(), used);
         (kernels.keccak)(&mut states, used, Rounds::All);
         for (lane, out) in outs.into_iter().flatten().enumerate() {
             *out = states.digest(lane);

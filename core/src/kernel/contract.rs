@@ -131,6 +131,12 @@ pub const KEPT_SLACK: usize = 16;
 /// Keccak states that a kernel permutes at once.
 pub const SPONGES: usize = 8;
 
+/// Bytes of a block: as many as TurboSHAKE128 absorbs at a time (RFC 9861). Sponges that absorb fewer have zeros behind
+/// them, which change nothing.
+pub const BLOCK: usize = 168;
+/// A block.
+pub type Block = [u8; BLOCK];
+
 /// Rounds of Keccak-p\[1600\]: the last so many of 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounds {
@@ -301,9 +307,8 @@ pub struct Kernels {
     pub(crate) pack: fn(&mut [u8; PACKED], &Limb),
     /// And back. Gives whether every word is below q.
     pub(crate) unpack: fn(&mut Limb, &[u8; PACKED], &Plan) -> bool,
-    /// Adds to each of the first so many states a block: little-endian words, as many as the shortest has. To the
-    /// others anything.
-    pub(crate) absorb: fn(&mut Sponges, &[&[[u8; 8]]; SPONGES], usize),
+    /// Adds to each of the first so many states a block of its own, of little-endian words. To the others anything.
+    pub(crate) absorb: fn(&mut Sponges, &[&Block; SPONGES], usize),
     /// Keccak-p\[1600\] (FIPS 202, section 3.3) on the first so many states. Of the others, what is then in them means
     /// nothing.
     pub(crate) keccak: fn(&mut Sponges, usize, Rounds),

@@ -53,8 +53,8 @@ use vector_kernel;
 macro_rules! vector_kernels {
     ($lanes:ty, $words:ty, $isa:literal, $features:literal) => {
         use super::contract::{
-            Chunk, Kernels, Limb, PACKED, Quantise, Rounding, Rounds, Runs, SAMPLES, SPONGES, Source,
-            Sponges, Target,
+            Block, Chunk, Kernels, Limb, PACKED, Quantise, Rounding, Rounds, Runs, SAMPLES, SPONGES,
+            Source, Sponges, Target,
         };
         use super::vector::{base, keccak, ntt, pack, permute, plain, pointwise, quantise, sample};
         use super::{scalar, vector_kernel};
@@ -140,7 +140,7 @@ macro_rules! vector_kernels {
         }
 
         vector_kernel! { $words, $features;
-            keccak::absorb(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize);
+            keccak::absorb(states: &mut Sponges, blocks: &[&Block; SPONGES], count: usize);
             keccak::keccak(states: &mut Sponges, count: usize, rounds: Rounds);
         }
     };

@@ -1,9 +1,9 @@
 //! Portable kernels: the meaning that every other kernel is tested against.
 
 use super::contract::{
-    CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_BASE, MAX_SMALL,
-    PACKED, Quantise, ROUND_BITS, Rounding, Rounds, Runs, SAMPLES, SHARE_BITS, SPONGES, Source,
-    Sponges, Target, WORD_BITS,
+    Block, CHACHA, Chunk, DOUBLE_ROUNDS, ETA, GROUP, INVERSE_STRIDE, Kernels, Limb, MAX_BASE,
+    MAX_SMALL, PACKED, Quantise, ROUND_BITS, Rounding, Rounds, Runs, SAMPLES, SHARE_BITS, SPONGES,
+    Source, Sponges, Target, WORD_BITS,
 };
 use crate::ct;
 use crate::matching::Quantisable;
@@ -715,11 +715,10 @@ pub(super) fn scale_round<F: Quantisable>(out: &mut [i16], vector: &[F], factor:
     }
 }
 
-pub(super) fn absorb(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize) {
-    let length = blocks.iter().map(|block| block.len()).min().unwrap_or(0);
-    for (i, row) in states.0.iter_mut().enumerate().take(length) {
-        for (word, block) in row.iter_mut().zip(blocks).take(count) {
-            *word ^= block.get(i).map_or(0, |word| u64::from_le_bytes(*word));
+pub(super) fn absorb(states: &mut Sponges, blocks: &[&Block; SPONGES], count: usize) {
+    for (lane, block) in blocks.iter().enumerate().take(count) {
+        for (row, word) in states.0.iter_mut().zip(block.as_chunks().0) {
+            row[lane] ^= u64::from_le_bytes(*word);
         }
     }
 }

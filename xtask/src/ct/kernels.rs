@@ -72,7 +72,7 @@ enum Argument {
     Secrets,
     /// Points to two slices of secrets, of two lengths.
     Slices,
-    /// Points to the slices of as many blocks as a kernel absorbs at once, of one length.
+    /// Points to pointers, to as many blocks as a kernel absorbs at once.
     Blocks,
     /// Points to two numbers.
     Numbers,
@@ -147,11 +147,14 @@ const KERNELS: [Kernel; 36] = [
     ("round_f64", &[Secrets, Number, Secrets, Number], &[&[128, 128], &[512, 512]]),
     ("pack", &[Secrets, Secrets], &[&[]]),
     ("unpack", &[Secrets, Secrets, Constants], &[&[]]),
-    // Words of a block of TurboSHAKE128 and of SHA3-256; sponges.
-    ("absorb", &[Secrets, Blocks, Number], &[&[21, 8], &[17, 8], &[21, 1], &[17, 1]]),
+    // Sponges.
+    ("absorb", &[Secrets, Blocks, Number], &[&[8], &[1]]),
     // Sponges; half of the rounds, and all. Fewer sponges are the portable kernel's.
     ("keccak", &[Secrets, Number, Number], &[&[8, 0], &[8, 1], &[5, 0], &[3, 1]]),
 ];
+
+/// Between the slices of an argument: more than any is long.
+const SLICE: u64 = 1 << 24;
 
 /// Sponges of a kernel, as in `symbolon_core::kernel`.
 const SPONGES: u64 = 8;
@@ -360,15 +363,16 @@ impl<'a> Program<'a> {
             let value = match *kind {
                 Secrets => Value::Known(argument(i)),
                 Slices => {
-                    for slice in 0..2 {
-                        machine.put_slice(argument(i), slice, number()?);
+                    for (slice, at) in [(1, 0), (2, 16)] {
+                        machine.put(argument(i) + at, Value::Known(argument(i) + slice * SLICE));
+                        machine.put(argument(i) + at + 8, Value::Known(number()?));
                     }
                     Value::Known(argument(i))
                 }
                 Blocks => {
-                    let length = number()?;
-                    for slice in 0..SPONGES {
-                        machine.put_slice(argument(i), slice, length);
+                    for block in 0..SPONGES {
+                        let place = Value::Known(argument(i) + (block + 1) * SLICE);
+                        machine.put(argument(i) + 8 * block, place);
                     }
                     Value::Known(argument(i))
                 }

@@ -50,8 +50,6 @@ impl Flags {
 
 /// Arguments are that far apart; below the first is the program's own image.
 const REGION: u64 = 1 << 32;
-/// Between the slices of an argument: more than any is long.
-const SLICE: u64 = 1 << 24;
 /// Where the stack ends. A call leaves it 8 bytes off a multiple of 16 on x86-64.
 const STACK: u64 = 1 << 46;
 
@@ -105,13 +103,6 @@ impl Machine {
         for i in 0..8 {
             self.memory.insert(at + i, map(value, |x| x >> (8 * i) & 0xff));
         }
-    }
-
-    /// Writes the `number`-th of an argument's slices: where it lies, and its length.
-    pub fn put_slice(&mut self, argument: u64, number: u64, length: u64) {
-        let at = argument + 16 * number;
-        self.put(at, Value::Known(argument + (number + 1) * SLICE));
-        self.put(at + 8, Value::Known(length));
     }
 
     /// Passes an argument for which there is no register.

@@ -1,8 +1,7 @@
 //! Keccak-p\[1600\] (FIPS 202, section 3.3), on as many states at once as a register has 64-bit lanes.
 
 use super::super::lanes::Words;
-use super::super::scalar;
-use crate::kernel::contract::{Rounds, SPONGES, Sponges};
+use crate::kernel::contract::{BLOCK, Block, Rounds, SPONGES, Sponges};
 
 /// What a round adds to the first word (FIPS 202, algorithms 5 and 6).
 const ROUND_CONSTANTS: [u64; 24] = [
@@ -70,25 +69,23 @@ fn round<V: Words>(a: [V; 25], constant: u64) -> [V; 25] {
 }
 
 #[inline(always)]
-pub(crate) fn absorb<V: Words>(states: &mut Sponges, blocks: &[&[[u8; 8]]; SPONGES], count: usize) {
-    let length = blocks.iter().map(|block| block.len()).min().unwrap_or(0).min(25);
-    if length < V::COUNT {
-        return scalar::absorb(states, blocks, count);
-    }
+pub(crate) fn absorb<V: Words>(states: &mut Sponges, blocks: &[&Block; SPONGES], count: usize) {
+    const LENGTH: usize = BLOCK / 8;
     let words = states.0.as_mut_ptr().cast::<u64>();
     for at in (0..count.min(SPONGES)).step_by(V::COUNT) {
         let mut done = 0;
-        while done < length {
+        while done < LENGTH {
             // The last square overlaps the one before it.
-            let from = done.min(length - V::COUNT);
+            let from = done.min(LENGTH - V::COUNT);
             let mut rows = [V::splat(0); SPONGES];
             for i in 0..V::COUNT {
-                // SAFETY: COUNT divides 8 and at < 8, so at + i < 8; from + COUNT <= length, that of the shortest.
-                rows[i] = unsafe { V::load_bytes(blocks[at + i].as_ptr().add(from)) };
+                // SAFETY: COUNT divides 8 and at < 8, so at + i < 8; from + COUNT <= LENGTH.
+                rows[i] =
+                    unsafe { V::load_bytes(blocks[at + i].as_ptr().cast::<[u8; 8]>().add(from)) };
             }
             let rows = V::transpose(rows);
             for i in done - from..V::COUNT {
-                // SAFETY: from + i < length <= 25, the number of rows, each of 8 words.
+                // SAFETY: from + i < LENGTH < 25, the number of rows, each of 8 words.
                 unsafe {
                     let word = words.add(SPONGES * (from + i) + at);
                     V::load(word).xor(rows[i]).store(word);

@@ -94,7 +94,7 @@ pub(crate) fn pack<V: Lanes>(out: &mut [u8; PACKED], limb: &Limb) {
                 const NEXT: u32 = WORD_BITS as u32 - S;
                 packed[J] = v[K].shr_by(S).or(v[K + 1].shl_by(NEXT));
                 if NEXT + (WORD_BITS as u32) < 32 {
-                    packed[J] = packed[J].or(v[K + 2].shl_by(NEXT + WORD_BITS as u32));
+                    packed[J] = packed[J].or(v[(K + 2) % RUN].shl_by(NEXT + WORD_BITS as u32));
                 }
             });
             scatter(packed, batch.as_mut_ptr(), WORD_BITS);
