@@ -1199,7 +1199,6 @@ fn pools_are_measured() {
         for positive in ["first_use_us", "dry_us", "key_bytes", "memory_bytes"] {
             assert!(kind[positive].as_f64().unwrap() > 0.0, "{name} {positive}");
         }
-        assert!(kind["taken_ns"].as_f64().unwrap() < kind["direct_us"].as_f64().unwrap() * 1e3);
         assert_eq!((&kind["keys"], &kind["low"]), (&json!(9), &json!(4)), "{name}");
         let burst = &kind["burst"];
         assert_eq!((&burst["lost"], &burst["doubled"]), (&json!(0), &json!(0)), "{name}");
