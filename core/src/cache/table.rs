@@ -191,9 +191,11 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
     pub fn handle_near(&self, number: usize) -> Handle<'_, OBSERVED> {
         let first = number.checked_rem(self.shards.len()).unwrap_or(0);
         let (before, from) = self.shards.split_at_checked(first).unwrap_or_default();
-        let mut all = from.iter().chain(before).filter(|_| OBSERVED);
-        let free = all.clone().find(|shard| shard.take());
-        let (shard, own) = (free.or_else(|| all.next()), free.is_some());
+        let free = from.iter().chain(before).filter(|_| OBSERVED).find(|shard| shard.take());
+        let (shard, own) = match free {
+            Some(shard) => (Some(shard), true),
+            None => (self.shards.last().filter(|_| OBSERVED), false),
+        };
         Handle { cache: self, shard, own, alone: PhantomData }
     }
 
