@@ -12,6 +12,12 @@ pub use core::sync::atomic;
 #[cfg(loom)]
 pub use loom::sync::atomic;
 
+/// A number that orders nothing between threads: a model need not try whose turn it is.
+#[cfg(not(loom))]
+pub type Tally = atomic::AtomicU32;
+#[cfg(loom)]
+pub type Tally = core::sync::atomic::AtomicU32;
+
 /// A counter that only a cell's owner writes: 64 bits where the processor has them, else it wraps at 32.
 #[cfg(target_has_atomic = "64")]
 pub type Count = atomic::AtomicU64;

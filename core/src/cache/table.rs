@@ -8,7 +8,7 @@ use super::set::{Set, Tags, WAYS, Ways};
 use super::sketch::{self, Line};
 use super::{Digest, Outcome, Record, Ticket, Verdict};
 use crate::error::Error;
-use crate::primitive::atomic::AtomicU32;
+use crate::primitive::Tally;
 use crate::primitive::atomic::Ordering::Relaxed;
 use core::cell::Cell;
 use core::fmt;
@@ -96,7 +96,7 @@ pub struct Cache<'m, const OBSERVED: bool = true> {
     /// Insertions after which a line of the sketch is halved.
     stride: u32,
     /// Insertions so far.
-    inserted: AtomicU32,
+    inserted: Tally,
     faults: Faults,
 }
 
@@ -169,7 +169,7 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
         // of the counters, beyond which they would mostly remember others.
         let horizon = (2 * WAYS * count).min(sketch.len() * sketch::COUNTERS / 4);
         let stride = (horizon / sketch.len()).max(1) as u32;
-        let inserted = AtomicU32::new(0);
+        let inserted = Tally::new(0);
         Ok(Self { tags, sets, entries, sketch, shards, key, stride, inserted, faults })
     }
 
@@ -413,7 +413,7 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
     /// Whether the digest was inserted before, not long ago.
     fn count_insertion(&self, place: &Place<'_>) -> bool {
         let cache = self.cache;
-        let inserted = cache.inserted.fetch_add(1, Relaxed);
+        let inserted = cache.inserted.fetch_add(1, Relaxed).wrapping_add(1);
         if inserted.is_multiple_of(cache.stride) {
             let line = (inserted / cache.stride) as usize & (cache.sketch.len() - 1);
             if let Some(line) = cache.sketch.get(line) {
