@@ -188,7 +188,7 @@ pub trait SignWindow: Send + Sync {
     /// The deployment that it signs for.
     fn deployment(&self) -> [u8; 16];
 
-    /// Makes the three signatures. Gives the processor's time for it, in microseconds.
+    /// Makes the three signatures. Gives the time of its threads, waiting for a core included, in us.
     ///
     /// Errors: `E-SIGNING`, `E-KEY-VALIDITY`, `E-ENTROPY`.
     fn sign(&self, window: &Window, out: &mut SignatureSet) -> Result<f64>;
@@ -228,7 +228,7 @@ pub struct Metrics {
     pub durable_us: Times,
     /// From a batch's submission until the disk has its signed window: when its receipts may leave.
     pub signed_us: Times,
-    /// Processor's time for the signatures and the tree of all windows, in microseconds.
+    /// Time for the signatures and the tree of all windows, of all threads, waiting for a core included; in microseconds.
     pub signing_us: f64,
 }
 
@@ -238,7 +238,7 @@ impl Metrics {
         self.batches as f64 / self.windows.max(1) as f64
     }
 
-    /// Processor's time for a batch's share of signatures and tree, in microseconds.
+    /// The same for a batch's share, in microseconds.
     pub fn signing_us_per_batch(&self) -> f64 {
         self.signing_us / self.batches.max(1) as f64
     }
@@ -691,7 +691,7 @@ fn next_window(shared: &Shared, first: u64) -> Option<Vec<Arc<Slot>>> {
     }
 }
 
-/// Builds and signs the window of these batches; gives their paths too, and the processor's time.
+/// Builds and signs the window of these batches; gives their paths too, and the time it took.
 fn sign(
     keys: &dyn SignWindow,
     slots: &[Arc<Slot>],

@@ -468,7 +468,7 @@ impl Report {
         attempts as f64 * 1e6 / self.signed
     }
 
-    /// Processor's time for an authentication's share of the signatures.
+    /// Time for an authentication's share of the signatures, waiting for a core included.
     fn signing_per_auth(&self, attempts: u64) -> f64 {
         self.signing.signing_us / attempts as f64
     }

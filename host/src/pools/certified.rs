@@ -15,7 +15,7 @@ use symbolon_platform::clock;
 
 /// Whoever signs refills: [`SigningKeys`](crate::keys::SigningKeys), or a device that holds them.
 pub trait SignRefill: SignWindow {
-    /// Makes the three signatures. Gives the processor's time for it, in microseconds.
+    /// Makes the three signatures. Gives the time of its threads, waiting for a core included, in us.
     ///
     /// Errors: `E-SIGNING`, `E-KEY-VALIDITY`, `E-ENTROPY`.
     fn sign_refill(&self, refill: &Refill, out: &mut SignatureSet) -> Result<f64>;

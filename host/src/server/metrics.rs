@@ -205,7 +205,11 @@ pub(super) fn page(app: &App) -> String {
     page.counter("signed_batches_total", "Batches signed.", log.signed_batches);
     page.counter("signed_windows_total", "Windows signed.", log.signed_windows);
     page.counter("log_commits_total", "Commits of the receipt log.", log.commits);
-    page.counter("signing_cpu_seconds_total", "Processor's time for signing.", log.signing_s);
+    page.counter(
+        "signing_seconds_total",
+        "Time for signing, of all threads, waiting for a core included.",
+        log.signing_s,
+    );
     let durable = log.durable_ms / 1e3;
     page.gauge("log_durable_seconds_mean", "Until the disk has a batch, on average.", durable);
     let signed = log.signed_ms / 1e3;
