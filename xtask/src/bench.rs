@@ -61,7 +61,7 @@ pub struct Args {
     filter: Option<String>,
     /// Build for this machine's processor (`RUSTFLAGS="-C target-cpu=native"`), the peers too.
     ///
-    /// Core's kernels find their instruction set when they run, and gain nothing. Proofs of identity do: the
+    /// Core's kernels find their instruction set when they run. For proofs of identity it makes a difference: the
     /// prover's field arithmetic is chosen when it is compiled.
     #[arg(long)]
     native: bool,
