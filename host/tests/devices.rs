@@ -234,11 +234,8 @@ fn bad_sessions_are_problems_with_codes() {
     let text = [("content-type", "text/plain")];
     client.send("POST", "/v1/sessions", &text, b"").problem(415, "E-MEDIA-TYPE");
     post(&mut client, "/v1/sessions/1/resume", b"").problem(400, "E-REQUEST");
-    let session = format!("/v1/sessions/{}", "0".repeat(16));
-    for size in [0, 1, 237, 238, 239] {
-        let answer = post(&mut client, &format!("{session}/resume"), &vec![7; size]);
-        answer.problem(400, "E-REQUEST");
-    }
+    let session = format!("/v1/sessions/{}", "0".repeat(48));
+    post(&mut client, &format!("{session}/resume"), &[7; 238]).problem(404, "E-UNKNOWN-ID");
     client.record(&session, &[0; 100]).problem(404, "E-UNKNOWN-ID");
     client.send("DELETE", &session, &[], b"").problem(404, "E-UNKNOWN-ID");
     client.send("PUT", "/v1/identities/a", &[], b"{").problem(400, "E-PARSE");
@@ -246,6 +243,27 @@ fn bad_sessions_are_problems_with_codes() {
     let zeros = json!({ "leaf": "0".repeat(64) }).to_string();
     client.send("PUT", "/v1/identities/a", &[], zeros.as_bytes()).problem(422, "E-LEAF");
     client.send("DELETE", "/v1/identities/a", &[], b"").problem(404, "E-UNKNOWN-ID");
+
+    // Nobody does anything to a session who knows its number only.
+    let device = client.device(&ring, "b");
+    let (address, resumption, mut channel, _) = client.handshake(&ring, &device).unwrap();
+    let (number, tag) = address.split_at(address.len() - 32);
+    for guess in [number.to_owned(), format!("{number}{}", "0".repeat(32))] {
+        let status = client.record(&guess, &[0; 100]).status;
+        assert!(status == 400 || status == 404, "{status}");
+        let status = client.send("DELETE", &guess, &[], b"").status;
+        assert!(status == 400 || status == 404, "{status}");
+    }
+    assert_ne!(tag, "0".repeat(32));
+    for size in [0, 1, 237, 238, 239] {
+        let answer = post(&mut client, &format!("{address}/resume"), &vec![7; size]);
+        answer.problem(400, "E-REQUEST");
+    }
+    let mine = client.inside(&address, &mut channel, &attempt(0, 0));
+    assert_eq!(mine["code"], "E-UNKNOWN-ID");
+    let mut message = [0; RESUME_SIZE];
+    resumption.resume(&mut message).unwrap();
+    assert_eq!(post(&mut client, &format!("{address}/resume"), &message).status, 200);
 
     // A proof that is another device's, then garbage where a proof is asked for: the handshake is over each time.
     let device = client.device(&ring, "a");

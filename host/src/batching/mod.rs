@@ -180,7 +180,7 @@ struct Shared<E: Engine, R> {
     started: Instant,
     period: Duration,
     observed: bool,
-    /// Answers a second, of the last period.
+    /// Answers a second, of the last period in which there were any; 0 before.
     rate: AtomicU64,
 }
 
@@ -254,14 +254,14 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
     /// Takes a request in. It is answered once, and not later than it takes to find its deadline passed.
     ///
     /// # Errors
-    /// [`Rejected`], with the reply.
+    /// [`Rejected`], with request and reply.
     pub fn submit(
         &self,
         request: E::Request,
         reply: R,
         priority: Priority,
         deadline: Option<Instant>,
-    ) -> std::result::Result<(), (Rejected, R)> {
+    ) -> std::result::Result<(), (Rejected, E::Request, R)> {
         let shared = &*self.shared;
         let job = Job { request, reply, since: Instant::now(), deadline };
         match shared.collector.push(job, priority) {
@@ -271,9 +271,9 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
             }
             Err(Refused::Full(job)) => {
                 shared.count(&shared.counters.busy, 1);
-                Err((Rejected::Busy(shared.retry_after()), job.reply))
+                Err((Rejected::Busy(shared.retry_after()), job.request, job.reply))
             }
-            Err(Refused::Closed(job)) => Err((Rejected::Draining, job.reply)),
+            Err(Refused::Closed(job)) => Err((Rejected::Draining, job.request, job.reply)),
         }
     }
 
@@ -503,19 +503,24 @@ impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {
                 let seen = counts.since(&before);
                 let (p99, answers) = (seen.percentile(0.99), seen.total());
                 self.pace.learn(Seen { p99, answers, lasted });
-                let rate = answers as f64 / lasted.as_secs_f64();
-                self.rate.store(rate as u64, Ordering::Relaxed);
+                // After a pause it would tell of that.
+                if lasted < 4 * self.period {
+                    let rate = answers as f64 / lasted.as_secs_f64();
+                    self.rate.store(rate as u64, Ordering::Relaxed);
+                }
                 (since, before) = (now, counts);
             }
         }
     }
 
-    /// When what waits now will have been answered, by the last rate.
+    /// When what waits now will have been answered, by the last rate; a second where none is known.
     fn retry_after(&self) -> Duration {
         let waiting: usize = self.collector.depth().iter().sum();
-        let rate = self.rate.load(Ordering::Relaxed).max(1);
-        Duration::from_secs_f64(waiting as f64 / rate as f64)
-            .clamp(Duration::from_millis(1), Duration::from_secs(30))
+        match self.rate.load(Ordering::Relaxed) {
+            0 => Duration::from_secs(1),
+            rate => Duration::from_secs_f64(waiting as f64 / rate as f64)
+                .clamp(Duration::from_millis(1), Duration::from_secs(30)),
+        }
     }
 }
 

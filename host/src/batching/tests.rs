@@ -250,11 +250,11 @@ fn who_comes_too_late_or_too_many_is_told() {
         let reply = Entry(book.clone(), number);
         match service.submit(number, reply, Priority::Normal, None) {
             Ok(()) => (),
-            Err((Rejected::Busy(after), Entry(_, number))) => {
-                assert!(!after.is_zero() && number >= 1_040);
+            Err((Rejected::Busy(after), request, Entry(_, number))) => {
+                assert!(!after.is_zero() && number >= 1_040 && request == number);
                 busy += 1;
             }
-            Err((Rejected::Draining, _)) => panic!("it is not draining"),
+            Err((Rejected::Draining, ..)) => panic!("it is not draining"),
         }
     }
     assert!(busy >= 400 - 2 * 40 - 64, "{busy}");

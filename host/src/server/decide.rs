@@ -98,14 +98,14 @@ pub trait Decider: Send + Sync {
     /// Takes an attempt in; it is answered. Where it is not taken in, the budget is as before.
     ///
     /// # Errors
-    /// [`Rejected`].
+    /// [`Rejected`], with the request.
     fn submit(
         &self,
         request: Request,
         attempt: Attempt,
         priority: Priority,
         deadline: Option<Instant>,
-    ) -> std::result::Result<(), Rejected>;
+    ) -> std::result::Result<(), (Rejected, Request)>;
 
     /// What the service has done.
     fn counters(&self) -> &Counters;
@@ -167,12 +167,13 @@ impl<const L: usize> Decider for Live<L> {
         attempt: Attempt,
         priority: Priority,
         deadline: Option<Instant>,
-    ) -> std::result::Result<(), Rejected> {
+    ) -> std::result::Result<(), (Rejected, Request)> {
         let entrant = Entrant { attempt, newest: Arc::clone(&self.newest) };
-        self.service.submit(request, entrant, priority, deadline).map_err(|(rejected, entrant)| {
+        let submitted = self.service.submit(request, entrant, priority, deadline);
+        submitted.map_err(|(rejected, request, entrant)| {
             let Attempt { seat, attempts, .. } = entrant.attempt;
             attempts.absolve(&seat);
-            rejected
+            (rejected, request)
         })
     }
 

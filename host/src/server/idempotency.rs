@@ -1,7 +1,8 @@
 //! Requests that are repeated: the same key and the same request get the same response, and are done once.
 //!
 //! In memory, bounded in entries, bytes and time: a client that repeats a request because it saw no answer does so
-//! soon. Failures of the server and refusals for want of room are not kept, so they can be tried again. A restart
+//! soon. Failures of the server and refusals for want of room are not kept, so they can be tried again, nor is a response of many
+//! parts if one of them is such. A restart
 //! forgets: an enrolment that is repeated after it finds its id taken, a decision is made again.
 
 use super::problem::Problem;
@@ -29,13 +30,22 @@ pub struct Said {
     pub retry_after: Option<u64>,
     /// Its body.
     pub body: Bytes,
+    /// Whether it would be the same again.
+    pub lasting: bool,
+}
+
+/// Whether a repeated request is to be answered with this again, rather than to be tried.
+#[must_use]
+pub fn lasts(status: StatusCode) -> bool {
+    !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS
 }
 
 impl Said {
     /// As JSON.
     #[must_use]
     pub fn json(status: StatusCode, body: String) -> Self {
-        Self { status, media_type: "application/json", retry_after: None, body: body.into() }
+        let (media_type, lasting) = ("application/json", lasts(status));
+        Self { status, media_type, retry_after: None, body: body.into(), lasting }
     }
 }
 
@@ -46,6 +56,7 @@ impl From<Problem> for Said {
             media_type: super::problem::MEDIA_TYPE,
             retry_after: problem.retry_after_s(),
             body: problem.json().into(),
+            lasting: lasts(problem.status()),
         }
     }
 }
@@ -194,7 +205,7 @@ impl Inner {
 impl Ticket<'_> {
     /// Remembers the response, if it is one to give again.
     pub fn done(mut self, said: &Said) {
-        if said.status.is_server_error() || said.status == StatusCode::TOO_MANY_REQUESTS {
+        if !said.lasting {
             return;
         }
         self.answered = true;
@@ -265,6 +276,8 @@ mod tests {
         assert_eq!((error.kind, error.retry_after.is_some()), (Kind::Idempotency, true));
         ticket.done(&said(StatusCode::TOO_MANY_REQUESTS, "busy"));
         do_once(&of, "a", "body", &said(StatusCode::INTERNAL_SERVER_ERROR, "oh"));
+        let parts = Said { lasting: false, ..said(StatusCode::OK, "some of it") };
+        do_once(&of, "a", "body", &parts);
         do_once(&of, "a", "body", &said(StatusCode::NOT_FOUND, "nobody"));
         assert_eq!(again(&of, "a", "body").as_deref(), Some("nobody"));
         assert!(of.begin(b"me", "/", &[b'a'; MAX_KEY + 1], b"").is_err());

@@ -34,7 +34,8 @@
 //! ```text
 //!   n (2 d + 400)                       roster: template, commitments, id, budget
 //! + connections x 160 KiB               sockets, of HTTP/1.1: read buffer, header, task; see below of HTTP/2
-//! + body_bytes                          bodies of requests, all together: more are refused (429)
+//! + body_bytes                          bodies of requests, and 608 bytes for each item of a batch until its line has
+//!                                       left, all together: more are refused (429)
 //! + 3 queue (2 d + 300)                 attempts that wait, of three priorities
 //! + 4096 x 8 KiB                        batches on their way to the disk
 //! + 65536 x 300                         batches that wait for a signature

@@ -6,7 +6,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use symbolon_platform::clock;
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -88,11 +90,28 @@ impl Problem {
     }
 }
 
+/// Failures that are logged in a second, more or less: what every request meets must not fill the disk.
+const LOGGED: u64 = 20;
+
+fn may_log() -> bool {
+    // A second and how many were in it.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let (second, last) = (clock::unix_ms() / 1000, LAST.load(Ordering::Relaxed));
+    let count = if last >> 8 == second { last & 0xff } else { 0 };
+    if count < LOGGED {
+        LAST.store(second << 8 | (count + 1), Ordering::Relaxed);
+    }
+    count < LOGGED
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let mut problem = Self::new(error.kind(), error.message());
-        if problem.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        let failed = problem.status() == StatusCode::INTERNAL_SERVER_ERROR;
+        if failed && may_log() {
             tracing::error!(code = error.code(), message = error.message(), "a request failed");
+        }
+        if failed {
             problem.detail = INTERNAL.into();
         }
         if let Some(field) = error.field() {
@@ -135,5 +154,17 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_request_meets_is_logged_now_and_then() {
+        let logged = (0..10_000).filter(|_| may_log()).count() as u64;
+        // A second may have ended meanwhile.
+        assert!((LOGGED..=3 * LOGGED).contains(&logged), "{logged}");
     }
 }

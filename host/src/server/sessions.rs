@@ -13,7 +13,9 @@
 //! when it fails. To gather it into batches would gain nothing: no part of it is shared by two. The same is true
 //! of resuming, which costs less than to hand it to another thread.
 //!
-//! A session's channel has its own order of records, so that one request of a session is answered at a time.
+//! A session's channel has its own order of records, so that one request of a session is answered at a time. Sessions
+//! are numbered, and a number can be guessed: so an address has a tag beside it that follows from the number under a key of this
+//! process. Nobody ends a session, or spoils its order, but who was told its address.
 //!
 //! Who publishes a new epoch of the registry ends all sessions, and devices come back by their fingerprints; if
 //! somebody was revoked, by new proofs.
@@ -24,6 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::families::mlkem::DecapsulationKey;
 use crate::identity::Gate;
 use crate::identity::registry::{Published, Registry};
+use crate::keyring::{hex, unhex};
 use crate::pools::{CertifiedSupply, Config, SignRefill};
 use crate::random::random;
 use crate::session::{
@@ -35,6 +38,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, Weak, mpsc as threads};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+use symbolon_core::attest::{Domain, commit};
 use symbolon_platform::clock;
 use symbolon_platform::threads::{Priority, Worker};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -45,6 +50,10 @@ use zeroize::Zeroizing;
 const JUDGED: u32 = 2;
 /// In which a device has to answer an offer or a question.
 const PATIENCE: Duration = Duration::from_secs(10);
+const ADDRESS: Domain = Domain::new("symbolon/session-address/v1");
+/// Bytes of an address: the session's number, and what follows from it.
+const NUMBER: usize = 8;
+const TAG: usize = 16;
 
 /// How sessions are kept.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +153,11 @@ pub struct Sessions {
     live: HashMap<u32, Arc<Live>>,
     stage: Stage,
     resumed: AtomicU64,
-    /// One change of the registry at a time; and the thread that publishes.
+    /// Makes addresses of sessions' numbers.
+    names: Zeroizing<[u8; 32]>,
+    /// One publication at a time, with all that follows from it.
+    publishing: std::sync::Mutex<()>,
+    /// The thread that publishes.
     keeper: std::sync::Mutex<Option<Keeper>>,
 }
 
@@ -192,6 +205,8 @@ impl Sessions {
                 panics: AtomicU64::new(0),
             },
             resumed: AtomicU64::new(0),
+            names: Zeroizing::new(random()?),
+            publishing: std::sync::Mutex::new(()),
             keeper: std::sync::Mutex::new(None),
         });
         let keeper = keep(&sessions)?;
@@ -232,6 +247,35 @@ impl Sessions {
     /// Sessions that were resumed.
     pub fn resumed(&self) -> u64 {
         self.resumed.load(Ordering::Relaxed)
+    }
+
+    /// A session's address: 48 hexadecimal digits.
+    pub fn address(&self, id: SessionId) -> String {
+        hex(&self.named(id.number().to_be_bytes()))
+    }
+
+    fn named(&self, number: [u8; NUMBER]) -> [u8; NUMBER + TAG] {
+        let tag = commit(ADDRESS, &self.names, &number);
+        let mut address = [0; NUMBER + TAG];
+        for (to, from) in address.iter_mut().zip(number.iter().chain(&tag)) {
+            *to = *from;
+        }
+        address
+    }
+
+    /// The session of an address. Whether there is one is another question.
+    ///
+    /// Errors: `E-REQUEST` for what is no address, `E-UNKNOWN-ID` for one that was never given out.
+    pub fn at(&self, address: &str) -> std::result::Result<SessionId, Problem> {
+        let malformed =
+            || Problem::new(Kind::Request, "a session's address has 48 hexadecimal digits");
+        let given: [u8; NUMBER + TAG] = unhex(address).ok_or_else(malformed)?;
+        let number = *given.first_chunk().ok_or_else(malformed)?;
+        if bool::from(given.ct_eq(&self.named(number))) {
+            Ok(SessionId::from_number(u64::from_be_bytes(number)))
+        } else {
+            Err(unknown())
+        }
     }
 
     /// Begins a handshake: gives its name and the offer.
@@ -299,7 +343,6 @@ impl Sessions {
     ///
     /// Errors: `E-UNKNOWN-ID`, and those of [`refused`].
     pub fn find(&self, id: SessionId) -> std::result::Result<Arc<Live>, Problem> {
-        let unknown = || Problem::new(Kind::UnknownId, "there is no such session, or it is over");
         let live = self.live.pin().get(&place(id)).cloned().ok_or_else(unknown)?;
         let session = live.session().filter(|session| session.id == id).ok_or_else(unknown)?;
         if let Err(refusal) = self.server.holds(session) {
@@ -321,6 +364,8 @@ impl Sessions {
     ///
     /// Errors: those of [`Registry::publish`].
     pub fn publish(&self) -> Result<Published> {
+        // Held until the server knows of it: of two at once, the older epoch must not be told last.
+        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let published = self.registry().publish(clock::unix_ms(), self.limits.overlap_ms)?;
         let epochs = Epochs { policy: self.limits.policy, identity: published.epoch.number };
         self.server.advance(epochs);
@@ -335,15 +380,21 @@ impl Sessions {
         Ok(published)
     }
 
-    /// Revokes an identity at once: whoever comes back must prove anew. Gives whether there was one.
+    /// Revokes an identity at once: whoever comes back must prove anew. Gives whether there was one. Asked again after
+    /// an error, it publishes what was revoked then.
     ///
     /// Errors: those of [`Registry::revoke`] and [`Registry::publish`].
     pub fn revoke(&self, id: &str) -> Result<bool> {
-        match self.registry().revoke(&[id]) {
-            Ok(()) => self.publish().map(|_| true),
-            Err(error) if error.kind() == Kind::UnknownId => Ok(false),
-            Err(error) => Err(error),
+        let registry = self.registry();
+        let known = match registry.revoke(&[id]) {
+            Ok(()) => true,
+            Err(error) if error.kind() == Kind::UnknownId => false,
+            Err(error) => return Err(error),
+        };
+        if known || registry.status()?.to_revoke != 0 {
+            self.publish()?;
         }
+        Ok(known)
     }
 
     /// Publishes what waits, and forgets sessions that are over.
@@ -366,6 +417,11 @@ impl Sessions {
             let _ = thread.join();
         }
     }
+}
+
+/// Errors do not tell an address that was never given out from one that is over.
+pub(super) fn unknown() -> Problem {
+    Problem::new(Kind::UnknownId, "there is no such session, or it is over")
 }
 
 /// A session's place in the table.
@@ -496,6 +552,67 @@ mod tests {
             began: Instant::now(),
             panics: AtomicU64::new(0),
         }
+    }
+
+    /// Sessions of a fresh deployment with a registry.
+    fn sessions(dir: &std::path::Path) -> Arc<Sessions> {
+        use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
+        use symbolon_platform::locked::{OnFailure, Options};
+        keys::create(dir, ParameterSet::Q54, 1).unwrap();
+        let deployment = CustodianSeeds::load(dir).unwrap().deployment;
+        Registry::create(dir, 20, deployment.id).unwrap();
+        let registry = Arc::new(Registry::open(dir).unwrap());
+        let gate = Gate::new(registry, crate::identity::gate::Settings::default()).unwrap();
+        let signs = Arc::new(SigningKeys::load(dir, deployment, clock::unix_ms()).unwrap());
+        let memory = Options { on_failure: OnFailure::Degrade, huge: false };
+        let keys = Config::fixed::<DecapsulationKey>(8, memory);
+        let settings = Settings { memory, ..Settings::default() };
+        let publish = Duration::from_secs(3600);
+        let limits = Limits { handshakes: 8, publish, overlap_ms: 1000, policy: 1 };
+        Sessions::start(gate, signs, keys, settings, limits).unwrap()
+    }
+
+    #[test]
+    fn a_revocation_that_was_not_published_is_when_it_is_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = sessions(dir.path());
+        let credential = crate::identity::Credential::draw(b"").unwrap();
+        let registry = sessions.registry();
+        registry.enrol(&[("anna", credential.leaf())]).unwrap();
+        let before = sessions.publish().unwrap().epoch.number;
+        // As where the disk was full in between.
+        registry.revoke(&["anna"]).unwrap();
+        assert_eq!(registry.current_epoch(), before);
+        assert!(!sessions.revoke("anna").unwrap());
+        assert_eq!(registry.current_epoch(), before + 1);
+        // There is nothing to publish for somebody who never was.
+        assert!(!sessions.revoke("bert").unwrap());
+        assert_eq!(registry.current_epoch(), before + 1);
+        sessions.finish();
+    }
+
+    #[test]
+    fn addresses_cannot_be_made_of_numbers() {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [ours, others] = [&dirs[0], &dirs[1]].map(|dir| sessions(dir.path()));
+        let id = SessionId::from_number(1 << 32);
+        let address = ours.address(id);
+        assert_eq!(ours.at(&address).unwrap(), id);
+        assert_eq!(others.at(&address).unwrap_err().kind, Kind::UnknownId);
+        for digit in 0..address.len() {
+            let other = |(at, c)| match (at == digit, c) {
+                (true, '0') => '1',
+                (true, _) => '0',
+                (false, c) => c,
+            };
+            let altered: String = address.char_indices().map(other).collect();
+            assert_eq!(ours.at(&altered).unwrap_err().kind, Kind::UnknownId, "{digit}");
+        }
+        for malformed in ["", "0", &address[1..], &format!("{address}00"), &"x".repeat(48)] {
+            assert_eq!(ours.at(malformed).unwrap_err().kind, Kind::Request);
+        }
+        ours.finish();
+        others.finish();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -16,7 +16,7 @@ use super::machine::Machine;
 pub const ISAS: [&str; 5] = ["scalar", "neon", "avx2", "avx512", "any"];
 
 /// The order of the tables; names that are not here follow, sorted.
-const ORDER: [&str; 92] = [
+const ORDER: [&str; 93] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -89,6 +89,7 @@ const ORDER: [&str; 92] = [
     "cache/trace/shifting",
     "identity/prove",
     "identity/verify",
+    "identity/verify-invalid",
     "identity/fingerprint",
     "pipeline/matching",
     "pipeline/auth",

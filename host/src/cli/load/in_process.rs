@@ -316,7 +316,7 @@ impl<const L: usize> Field<'_, L> {
         sent.submitted.fetch_add(1, Ordering::Relaxed);
         match service.submit(request, shot, Priority::Normal, None) {
             Ok(()) => true,
-            Err((Rejected::Busy(_) | Rejected::Draining, _)) => {
+            Err((Rejected::Busy(_) | Rejected::Draining, ..)) => {
                 ledger.under_way.fetch_sub(1, Ordering::SeqCst);
                 sent.busy.fetch_add(1, Ordering::Relaxed);
                 false

@@ -5,7 +5,7 @@ use super::super::decide::{self, Asker, Verdict};
 use super::super::idempotency::Said;
 use super::super::{App, SINGLE_BYTES};
 use super::items::{self, Attempt, check, locked, malformed};
-use super::{Problem, body, once};
+use super::{Problem, Work, body, once};
 use crate::batching::Priority;
 use crate::error::Kind;
 use crate::keyring::hex;
@@ -77,21 +77,22 @@ pub async fn authenticate(
         body::read(&app, &head.headers, incoming, SINGLE_BYTES).await
     };
     let body = match received.await {
-        Ok(body) => body.bytes,
+        Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    let work = decide_one(&app, &body, began, None);
-    once(&app, &caller, &head.headers, "/v1/authentications", &body, work).await
+    let to = Arc::clone(&app);
+    let work = move |body: body::Bytes| {
+        let (answer, until) = submit(&to, &body.bytes, began, None)?;
+        Ok(Work { until: Some(until), answer: answered(answer) })
+    };
+    once(&app, &caller, &head.headers, "/v1/authentications", body, work).await
 }
 
-/// Decides what a body asks for. `proof` is the digest of the identity proof that it came with.
-pub(super) async fn decide_one(
-    app: &Arc<App>,
-    body: &[u8],
-    began: Instant,
-    proof: Option<Digest>,
-) -> Result<Said, Problem> {
-    let answer = submit(app, body, began, proof)?;
+/// A verdict on its way.
+type Answer = oneshot::Receiver<crate::error::Result<Verdict>>;
+
+/// Waits for it.
+pub(super) async fn answered(answer: Answer) -> Result<Said, Problem> {
     let lost = |_| Problem::new(Kind::Internal, "the attempt was lost");
     let verdict = answer.await.map_err(lost)??;
     let json = serde_json::to_string(&Decision::from(verdict));
@@ -99,13 +100,14 @@ pub(super) async fn decide_one(
     Ok(Said::json(StatusCode::OK, json))
 }
 
-/// All that is done before an answer is waited for.
-fn submit(
+/// Submits what a body asks for. Gives where the answer comes, and until when it is of use. `proof` is the digest of the
+/// identity proof that it came with.
+pub(super) fn submit(
     app: &Arc<App>,
     body: &[u8],
     began: Instant,
     proof: Option<Digest>,
-) -> Result<oneshot::Receiver<crate::error::Result<Verdict>>, Problem> {
+) -> Result<(Answer, Instant), Problem> {
     let attempt: Attempt<'_> = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
     let nonce = attempt.nonce.map(|nonce| nonce.0);
     let mut checked = check(app, &attempt.id, &attempt.embedding.0, nonce)?;
@@ -115,6 +117,8 @@ fn submit(
         .map_err(locked)?;
     let deadline = items::deadline(app, began, attempt.deadline_ms);
     let priority = attempt.priority.map_or(Priority::Normal, Priority::from);
-    app.parts.decider.submit(checked.request, under_way, priority, Some(deadline))?;
-    Ok(answer)
+    let decider = &app.parts.decider;
+    let taken = decider.submit(checked.request, under_way, priority, Some(deadline));
+    taken.map_err(|(rejected, _)| rejected)?;
+    Ok((answer, deadline))
 }

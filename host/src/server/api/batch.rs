@@ -5,11 +5,11 @@
 
 use super::super::access::{Caller, Role};
 use super::super::decide::{self, Asker, Item, Verdict};
-use super::super::idempotency::Said;
-use super::super::{App, MAX_ITEMS};
+use super::super::idempotency::{Said, lasts};
+use super::super::{App, MAX_ITEMS, Parts, Share};
 use super::authentications::Decision;
-use super::items::{self, Attempt, Rank, check, locked, malformed};
-use super::{IDEMPOTENCY_KEY, Problem, binary, body, once};
+use super::items::{self, Attempt, Checked, Rank, check, locked, malformed};
+use super::{IDEMPOTENCY_KEY, Problem, Work, binary, body, late, once};
 use crate::batching::{Priority, Rejected};
 use crate::error::{Error, Kind};
 use axum::Extension;
@@ -28,12 +28,17 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
 const NDJSON: &str = "application/x-ndjson";
 /// Bytes of results that leave together.
 const CHUNK: usize = 8 << 10;
+/// Bytes of a line, more or less; and what an item takes until its line has left: where it is, what came of it, and its
+/// line, twice where the response is gathered.
+const LINE: usize = 256;
+const ITEM: usize = 2 * LINE + 96;
 /// Attempts that are submitted before others on the thread have their turn.
 const STRIDE: usize = 64;
 
@@ -111,40 +116,44 @@ pub async fn authenticate(
             true => binary::places(&body.bytes, app.parts.dims)?,
             false => lines(&body.bytes)?,
         };
-        Ok((Items { is_binary, places, body }, defaults))
+        let room = app.bodies.take(places.len() * ITEM).ok_or_else(body::full)?;
+        Ok((body, is_binary, places, defaults, room))
     };
-    let (items, defaults) = match received.await {
+    let (body, is_binary, places, defaults, room) = match received.await {
         Ok(received) => received,
         Err(problem) => return problem.into_response(),
     };
-    app.http.items.fetch_add(items.places.len() as u64, Ordering::Relaxed);
+    app.http.items.fetch_add(places.len() as u64, Ordering::Relaxed);
     let (results, stream) = mpsc::channel(8);
-    let copy = head.headers.contains_key(IDEMPOTENCY_KEY).then(|| items.body.bytes.clone());
-    let job = Job { app: Arc::clone(&app), caller: caller.clone(), defaults, began, results };
-    let Some(copy) = copy else {
-        tokio::spawn(job.run(items));
-        let mut response = Response::new(Body::new(Stream { results: stream, ended: false }));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-        return response;
-    };
-    // Begun only when it is known to be the first.
-    let work = gather(job, items, stream);
-    once(&app, &caller, &head.headers, "/v1/authentications:batch", &copy, work).await
+    let (to, by) = (Arc::clone(&app), caller.clone());
+    let job = Job { app: to, caller: by, defaults, began, results, _room: room };
+    if head.headers.contains_key(IDEMPOTENCY_KEY) {
+        // Begun only when it is known to be the first.
+        let work = move |body| {
+            tokio::spawn(job.run(Items { is_binary, places, body }));
+            Ok(Work { until: None, answer: gather(stream) })
+        };
+        return once(&app, &caller, &head.headers, "/v1/authentications:batch", body, work).await;
+    }
+    tokio::spawn(job.run(Items { is_binary, places, body }));
+    let mut response = Response::new(Body::new(Stream { results: stream, ended: false }));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    response
 }
 
 /// The whole response at once, so that it can be given again.
-async fn gather(job: Job, items: Items, mut stream: mpsc::Receiver<Part>) -> Result<Said, Problem> {
-    tokio::spawn(job.run(items));
+async fn gather(mut stream: mpsc::Receiver<Part>) -> Result<Said, Problem> {
     let mut body = Vec::new();
-    loop {
+    let lasting = loop {
         match stream.recv().await {
             Some(Part::Lines(lines)) => body.extend_from_slice(&lines),
-            Some(Part::End) => break,
+            Some(Part::End { lasting }) => break lasting,
             None => return Err(Problem::new(Kind::Internal, "the batch was lost")),
         }
-    }
-    Ok(Said { status: StatusCode::OK, media_type: NDJSON, retry_after: None, body: body.into() })
+    };
+    let (status, body) = (StatusCode::OK, body.into());
+    Ok(Said { status, media_type: NDJSON, retry_after: None, body, lasting })
 }
 
 struct Items {
@@ -178,13 +187,22 @@ struct Job {
     defaults: Defaults,
     began: Instant,
     results: mpsc::Sender<Part>,
+    /// For what is kept of every item until its line has left.
+    _room: Share,
+}
+
+/// An attempt that was charged and checked.
+struct Ready {
+    checked: Checked,
+    priority: Priority,
+    deadline: Instant,
 }
 
 /// What came of a submission.
 enum Submitted {
     UnderWay,
     /// There is no room at present.
-    Full(Problem),
+    Full(Ready, Problem),
     Refused(Problem),
 }
 
@@ -198,21 +216,25 @@ impl Job {
         for (index, place) in items.places.iter().enumerate() {
             let item = items.body.bytes.get(place.clone()).unwrap_or_default();
             let index = index as u32;
+            let mut next = self.prepare(&items, item, &mut values);
             loop {
-                match self.submit(&items, item, &mut values, Asker::Many(ask.clone(), index)) {
-                    Submitted::UnderWay => order.under_way += 1,
-                    Submitted::Refused(problem) => order.put(index, Err(problem)),
+                let ready = match next {
+                    Ok(ready) => ready,
+                    Err(problem) => break order.put(index, Err(problem)),
+                };
+                let deadline = ready.deadline;
+                match self.submit(ready, Asker::Many(ask.clone(), index)) {
+                    Submitted::UnderWay => break order.begun(index, deadline),
+                    Submitted::Refused(problem) => break order.put(index, Err(problem)),
                     // Those before it make room, if they are this batch's own.
-                    Submitted::Full(_) if order.under_way > 0 => {
+                    Submitted::Full(ready, problem) => {
+                        next = if order.under_way > 0 { Ok(ready) } else { Err(problem) };
                         order.take(&mut answers, &mut batch).await;
                         if !order.send(&self.results, false).await {
                             return;
                         }
-                        continue;
                     }
-                    Submitted::Full(problem) => order.put(index, Err(problem)),
                 }
-                break;
             }
             if (index as usize).is_multiple_of(STRIDE) {
                 while let Ok(item) = answers.try_recv() {
@@ -235,76 +257,106 @@ impl Job {
         order.send(&self.results, true).await;
     }
 
-    fn submit(
+    fn prepare(
         &self,
         items: &Items,
         item: &[u8],
         values: &mut Zeroizing<Vec<f64>>,
-        asker: Asker,
-    ) -> Submitted {
+    ) -> Result<Ready, Problem> {
         let app = &*self.app;
-        let outcome = (|| {
-            self.caller.charge()?;
-            let Defaults { priority, deadline_ms } = self.defaults;
-            let (checked, rank, deadline_ms) = if items.is_binary {
-                let damaged = || Problem::new(Kind::Request, "the binary form is damaged");
-                let (attempt, _) =
-                    binary::Attempt::split(item, app.parts.dims).ok_or_else(damaged)?;
-                let id = std::str::from_utf8(attempt.id)
-                    .map_err(|_| Problem::new(Kind::Id, "the id is not UTF-8"))?;
-                values.clear();
-                values.extend(attempt.values().map(f64::from));
-                (check(app, id, values, attempt.nonce)?, priority, deadline_ms)
-            } else {
-                let attempt: Attempt<'_> =
-                    serde_json::from_slice(item).map_err(|e| malformed(&e))?;
-                let nonce = attempt.nonce.map(|nonce| nonce.0);
-                let checked = check(app, &attempt.id, &attempt.embedding.0, nonce)?;
-                (checked, attempt.priority.or(priority), attempt.deadline_ms.or(deadline_ms))
-            };
-            let attempt = decide::Attempt::begin(&checked.seat, &app.parts.attempts, asker)
-                .map_err(locked)?;
-            let deadline = items::deadline(app, self.began, deadline_ms);
-            let priority = rank.map_or(Priority::Bulk, Priority::from);
-            match app.parts.decider.submit(checked.request, attempt, priority, Some(deadline)) {
-                Ok(()) => Ok(Submitted::UnderWay),
-                Err(busy @ Rejected::Busy(_)) => Ok(Submitted::Full(busy.into())),
-                Err(rejected) => Err(rejected.into()),
-            }
-        })();
-        outcome.unwrap_or_else(Submitted::Refused)
+        self.caller.charge()?;
+        let Defaults { priority, deadline_ms } = self.defaults;
+        let (checked, rank, deadline_ms) = if items.is_binary {
+            let damaged = || Problem::new(Kind::Request, "the binary form is damaged");
+            let (attempt, _) = binary::Attempt::split(item, app.parts.dims).ok_or_else(damaged)?;
+            let id = std::str::from_utf8(attempt.id)
+                .map_err(|_| Problem::new(Kind::Id, "the id is not UTF-8"))?;
+            values.clear();
+            values.extend(attempt.values().map(f64::from));
+            (check(app, id, values, attempt.nonce)?, priority, deadline_ms)
+        } else {
+            let attempt: Attempt<'_> = serde_json::from_slice(item).map_err(|e| malformed(&e))?;
+            let nonce = attempt.nonce.map(|nonce| nonce.0);
+            let checked = check(app, &attempt.id, &attempt.embedding.0, nonce)?;
+            (checked, attempt.priority.or(priority), attempt.deadline_ms.or(deadline_ms))
+        };
+        let deadline = items::deadline(app, self.began, deadline_ms);
+        Ok(Ready { checked, priority: rank.map_or(Priority::Bulk, Priority::from), deadline })
     }
+
+    fn submit(&self, ready: Ready, asker: Asker) -> Submitted {
+        let Ready { checked: Checked { seat, request }, priority, deadline } = ready;
+        let Parts { attempts, decider, .. } = &self.app.parts;
+        let attempt = match decide::Attempt::begin(&seat, attempts, asker) {
+            Ok(attempt) => attempt,
+            Err(time) => return Submitted::Refused(locked(time)),
+        };
+        match decider.submit(request, attempt, priority, Some(deadline)) {
+            Ok(()) => Submitted::UnderWay,
+            Err((busy @ Rejected::Busy(_), request)) => {
+                let checked = Checked { seat, request };
+                Submitted::Full(Ready { checked, priority, deadline }, busy.into())
+            }
+            Err((rejected, _)) => Submitted::Refused(rejected.into()),
+        }
+    }
+}
+
+/// What is known of an item.
+enum Place {
+    Ahead,
+    /// Until then an answer is of use.
+    UnderWay(Instant),
+    Came(Result<Verdict, Problem>),
+    Left,
 }
 
 /// Results as they come, and as they leave.
 struct Order {
-    came: Vec<Option<Result<Verdict, Problem>>>,
+    places: Vec<Place>,
     /// Those that have left.
     left: usize,
     under_way: usize,
     chunk: Vec<u8>,
+    /// Whether the response would be the same again.
+    lasting: bool,
 }
 
 impl Order {
     fn new(count: usize) -> Self {
-        let came = (0..count).map(|_| None).collect();
-        Self { came, left: 0, under_way: 0, chunk: Vec::with_capacity(CHUNK + 512) }
+        let places = (0..count).map(|_| Place::Ahead).collect();
+        let chunk = Vec::with_capacity(CHUNK.min(count * LINE) + 512);
+        Self { places, left: 0, under_way: 0, chunk, lasting: true }
     }
 
-    fn put(&mut self, index: u32, result: Result<Verdict, Problem>) {
-        if let Some(place) = self.came.get_mut(index as usize) {
-            *place = Some(result);
+    fn begun(&mut self, index: u32, until: Instant) {
+        if let Some(place) = self.places.get_mut(index as usize) {
+            *place = Place::UnderWay(until);
+            self.under_way += 1;
         }
     }
 
-    fn answered(&mut self, (index, result): Item) {
-        self.under_way -= 1;
-        self.put(index, result.map_err(|error: Error| error.into()));
+    fn put(&mut self, index: u32, result: Result<Verdict, Problem>) {
+        if let Some(place) = self.places.get_mut(index as usize) {
+            *place = Place::Came(result);
+        }
     }
 
-    /// Waits for results.
+    /// Takes a result, unless it comes too late.
+    fn answered(&mut self, (index, result): Item) {
+        if let Some(Place::UnderWay(_)) = self.places.get(index as usize) {
+            self.under_way -= 1;
+            self.put(index, result.map_err(|error: Error| error.into()));
+        }
+    }
+
+    /// Waits for results: no longer than the next line may.
     async fn take(&mut self, answers: &mut mpsc::UnboundedReceiver<Item>, batch: &mut Vec<Item>) {
-        answers.recv_many(batch, 256).await;
+        let Some(Place::UnderWay(until)) = self.places.get(self.left) else { return };
+        if timeout_at((*until).into(), answers.recv_many(batch, 256)).await.is_err() {
+            self.under_way -= 1;
+            self.put(self.left as u32, Err(late()));
+        }
         for item in batch.drain(..) {
             self.answered(item);
         }
@@ -312,8 +364,10 @@ impl Order {
 
     /// Sends what can leave; at the `end` all of it. `false` if nobody takes it any more.
     async fn send(&mut self, to: &mpsc::Sender<Part>, end: bool) -> bool {
-        while let Some(result) = self.came.get_mut(self.left).and_then(Option::take) {
-            self.write(result);
+        while let Some(place @ Place::Came(_)) = self.places.get_mut(self.left) {
+            if let Place::Came(result) = std::mem::replace(place, Place::Left) {
+                self.write(result);
+            }
             self.left += 1;
             if self.chunk.len() >= CHUNK {
                 let lines = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + 512));
@@ -325,11 +379,13 @@ impl Order {
         if !end {
             return true;
         }
-        let lines = std::mem::take(&mut self.chunk);
-        to.send(Part::Lines(lines.into())).await.is_ok() && to.send(Part::End).await.is_ok()
+        let (lines, lasting) = (std::mem::take(&mut self.chunk), self.lasting);
+        to.send(Part::Lines(lines.into())).await.is_ok()
+            && to.send(Part::End { lasting }).await.is_ok()
     }
 
     fn write(&mut self, result: Result<Verdict, Problem>) {
+        self.lasting &= result.as_ref().err().is_none_or(|problem| lasts(problem.status()));
         let (index, line) = (self.left as u32, &mut self.chunk);
         let line_of = match result {
             Ok(verdict) => Line {
@@ -356,7 +412,7 @@ impl Order {
 /// A part of a response.
 enum Part {
     Lines(Bytes),
-    End,
+    End { lasting: bool },
 }
 
 /// A response that comes in parts. Without its end it is cut off, so that nobody takes it for whole.
@@ -378,7 +434,7 @@ impl http_body::Body for Stream {
         }
         self.results.poll_recv(context).map(|part| match part {
             Some(Part::Lines(lines)) => Some(Ok(Frame::data(lines))),
-            Some(Part::End) => {
+            Some(Part::End { .. }) => {
                 self.ended = true;
                 None
             }

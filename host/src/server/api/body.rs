@@ -34,10 +34,7 @@ pub async fn read(
     if size > limit {
         return Err(too_large());
     }
-    let share = app.bodies.take(size).ok_or_else(|| {
-        let what = "the bodies of other requests fill the memory for them";
-        Problem::new(Kind::Busy, what).after(Duration::from_secs(1))
-    })?;
+    let share = app.bodies.take(size).ok_or_else(full)?;
     // Of its full size, so that it never moves and leaves a copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(size));
     let read = async {
@@ -56,6 +53,12 @@ pub async fn read(
     let slow = || Problem::new(Kind::Slow, "the body did not come in time");
     timeout(app.limits.body_time, read).await.map_err(|_| slow())??;
     Ok(Bytes { bytes, _share: share })
+}
+
+/// There is no room for what a request brings.
+pub fn full() -> Problem {
+    let what = "the bodies of other requests fill the memory for them";
+    Problem::new(Kind::Busy, what).after(Duration::from_secs(1))
 }
 
 /// Requires one of these media types; nothing said is the first. Gives which.

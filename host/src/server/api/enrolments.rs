@@ -2,9 +2,10 @@
 
 use super::super::access::{Caller, Role};
 use super::super::idempotency::Said;
+use super::super::roster::Done;
 use super::super::{App, SINGLE_BYTES};
 use super::items::{Embedding, dimensions, malformed};
-use super::{Problem, body, empty, identities, once};
+use super::{Problem, Work, body, empty, identities, once};
 use crate::error::Kind;
 use crate::gallery;
 use crate::input::check_id;
@@ -60,26 +61,31 @@ pub async fn enrol(
         body::read(&app, &head.headers, incoming, SINGLE_BYTES).await
     };
     let body = match received.await {
-        Ok(body) => body.bytes,
+        Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    let work = enrol_one(&app, &body);
-    once(&app, &caller, &head.headers, "/v1/enrolments", &body, work).await
-}
-
-async fn enrol_one(app: &App, body: &[u8]) -> Result<Said, Problem> {
-    let (id, done) = {
-        let person: Enrolment = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
-        check_id(&person.id).map_err(|what| Problem::new(Kind::Id, what))?;
-        dimensions(app, &person.embedding.0)?;
-        let record = gallery::record(app.parts.layout, &person.embedding.0)?;
-        (person.id.clone(), app.parts.registrar.enrol(person.id, record)?)
+    let to = Arc::clone(&app);
+    let work = move |body: body::Bytes| {
+        let (id, done) = order(&to, &body.bytes)?;
+        let answer = async move {
+            finished(done).await?;
+            Ok(Said::json(StatusCode::CREATED, json!({ "id": id }).to_string()))
+        };
+        Ok(Work { until: None, answer })
     };
-    finished(done).await?;
-    Ok(Said::json(StatusCode::CREATED, json!({ "id": id }).to_string()))
+    once(&app, &caller, &head.headers, "/v1/enrolments", body, work).await
 }
 
-async fn finished(done: super::super::roster::Done) -> Result<(), Problem> {
+/// Has a body's person enrolled.
+fn order(app: &App, body: &[u8]) -> Result<(String, Done), Problem> {
+    let person: Enrolment = serde_json::from_slice(body).map_err(|e| malformed(&e))?;
+    check_id(&person.id).map_err(|what| Problem::new(Kind::Id, what))?;
+    dimensions(app, &person.embedding.0)?;
+    let record = gallery::record(app.parts.layout, &person.embedding.0)?;
+    Ok((person.id.clone(), app.parts.registrar.enrol(person.id, record)?))
+}
+
+async fn finished(done: Done) -> Result<(), Problem> {
     let lost = |_| Problem::new(Kind::Internal, "the change was lost");
     Ok(done.await.map_err(lost)??)
 }

@@ -29,10 +29,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{sleep_until, timeout_at};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -152,26 +155,87 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     }
 }
 
+/// What a request is answered with, and until when that is of use.
+struct Work<F> {
+    until: Option<Instant>,
+    answer: F,
+}
+
+/// The answer, or that it comes too late.
+async fn in_time<T>(
+    until: Option<Instant>,
+    answer: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    match until {
+        None => answer.await,
+        Some(until) => timeout_at(until.into(), answer).await.unwrap_or_else(|_| Err(late())),
+    }
+}
+
+/// An answer would come when nobody has a use for it any more.
+fn late() -> Problem {
+    Problem::new(Kind::Deadline, "its deadline passed before the answer; it may be decided still")
+}
+
 /// Does a request; or, under an idempotency key that was used for it before, gives the same response again.
-async fn once<F: Future<Output = Result<Said, Problem>>>(
-    app: &App,
+///
+/// `work` gets the body, and is done with it when it has begun. Under a key the request is done to its end whether or not somebody
+/// waits for the answer: who lost the connection, or came to the deadline, repeats it and is told what became of it.
+async fn once<F: Future<Output = Result<Said, Problem>> + Send + 'static>(
+    app: &Arc<App>,
     caller: &Caller,
     headers: &HeaderMap,
-    address: &str,
-    body: &[u8],
-    work: F,
+    address: &'static str,
+    body: body::Bytes,
+    work: impl FnOnce(body::Bytes) -> Result<Work<F>, Problem> + Send + 'static,
 ) -> Response {
-    let said = |result: Result<Said, Problem>| result.unwrap_or_else(Said::from);
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return said(work.await).into_response() };
-    let begun = app.parts.idempotency.begin(&caller.id(), address, key.as_bytes(), body);
-    match begun {
-        Err(problem) => problem.into_response(),
-        Ok(Begun::Again(said)) => said.into_response(),
-        Ok(Begun::First(ticket)) => {
-            let said = said(work.await);
-            ticket.done(&said);
-            said.into_response()
+    let Some(key) = headers.get(IDEMPOTENCY_KEY).cloned() else {
+        let result = match work(body) {
+            Ok(work) => in_time(work.until, work.answer).await,
+            Err(problem) => Err(problem),
+        };
+        return result.unwrap_or_else(Said::from).into_response();
+    };
+    let (app, caller) = (Arc::clone(app), caller.id());
+    let (to, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let idempotency = &app.parts.idempotency;
+        // Whoever asked may have gone.
+        let tell = |said: Said, to: oneshot::Sender<Said>| drop(to.send(said));
+        let ticket = match idempotency.begin(&caller, address, key.as_bytes(), &body.bytes) {
+            Ok(Begun::First(ticket)) => ticket,
+            Ok(Begun::Again(said)) => return tell(said, to),
+            Err(problem) => return tell(problem.into(), to),
+        };
+        let mut to = Some(to);
+        let result = match work(body) {
+            Err(problem) => Err(problem),
+            Ok(Work { until, answer }) => {
+                let mut answer = pin!(answer);
+                let late = async {
+                    match until {
+                        Some(until) => sleep_until(until.into()).await,
+                        None => pending().await,
+                    }
+                };
+                tokio::select! {
+                    result = answer.as_mut() => result,
+                    () = late => {
+                        to.take().into_iter().for_each(|to| tell(self::late().into(), to));
+                        answer.await
+                    }
+                }
+            }
+        };
+        let said = result.unwrap_or_else(Said::from);
+        ticket.done(&said);
+        if let Some(to) = to {
+            tell(said, to);
         }
+    });
+    match told.await {
+        Ok(said) => said.into_response(),
+        Err(_) => Problem::new(Kind::Internal, "the request was lost").into_response(),
     }
 }
 

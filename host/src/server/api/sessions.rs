@@ -2,12 +2,12 @@
 
 use super::super::access::{Caller, Role};
 use super::super::idempotency::Said;
-use super::super::sessions::{Sessions, refused};
+use super::super::sessions::{Sessions, refused, unknown};
 use super::super::{App, SINGLE_BYTES};
-use super::{Problem, authentications, body, empty};
+use super::{Problem, authentications, body, empty, in_time};
 use crate::error::Kind;
 use crate::keyring::{hex, unhex};
-use crate::session::{Kind as Record, MAX_MESSAGE, RECORD_OVERHEAD, SessionId};
+use crate::session::{Kind as Record, MAX_MESSAGE, RECORD_OVERHEAD};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -55,14 +55,6 @@ fn answer(status: StatusCode, bytes: Vec<u8>, location: Option<String>) -> Respo
         headers.insert(header::LOCATION, location);
     }
     response
-}
-
-fn session_id(text: &str) -> Result<SessionId, Problem> {
-    let bytes: Option<[u8; 8]> = unhex(text);
-    let number = bytes.map(u64::from_be_bytes).ok_or_else(|| {
-        Problem::new(Kind::Request, "a session is called by 16 hexadecimal digits")
-    })?;
-    Ok(SessionId::from_number(number))
 }
 
 /// Begin a handshake.
@@ -121,7 +113,8 @@ pub async fn go_on(
     let id = unhex(&id).ok_or_else(malformed)?;
     let received = message(&app, &caller, request, MAX_MESSAGE).await?.bytes;
     let said = sessions.go_on(&id, received).await?;
-    let location = said.session.map(|session| format!("/v1/sessions/{session}"));
+    let location =
+        said.session.map(|session| format!("/v1/sessions/{}", sessions.address(session)));
     let status = if location.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, said.bytes, location))
 }
@@ -131,12 +124,12 @@ pub async fn go_on(
 /// What is verified is that the session still holds: not who has it. The ticket in the answer is the next one.
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/resume", tag = "session",
-    params(("id" = String, Path, description = "16 hexadecimal digits")),
+    params(("id" = String, Path, description = "48 hexadecimal digits")),
     request_body(content = Vec<u8>, content_type = "application/vnd.symbolon.session"),
     responses(
         (status = 200, description = "Resumed", content_type = "application/vnd.symbolon.session", body = Vec<u8>),
         (status = 400, description = "E-REQUEST: malformed, or another session's"),
-        (status = 404, description = "E-NO-ROUTE: no registry of identities"),
+        (status = 404, description = "E-UNKNOWN-ID: no such session; E-NO-ROUTE: no registry of identities"),
         (status = 410, description = "E-TICKET: make a new session"),
     ),
     security(("key" = []))
@@ -148,7 +141,7 @@ pub async fn resume(
     request: Request,
 ) -> Result<Response, Problem> {
     let sessions = sessions(&app)?;
-    let id = session_id(&id)?;
+    let id = sessions.at(&id)?;
     let received = message(&app, &caller, request, 1024).await?.bytes;
     Ok(answer(StatusCode::OK, sessions.resume(id, &received)?.to_vec(), None))
 }
@@ -160,7 +153,7 @@ pub async fn resume(
 /// proof that the session was admitted by. A record of the kind `close` ends the session.
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/authentications", tag = "session",
-    params(("id" = String, Path, description = "16 hexadecimal digits")),
+    params(("id" = String, Path, description = "48 hexadecimal digits")),
     request_body(content = Vec<u8>, content_type = "application/vnd.symbolon.session"),
     responses(
         (status = 200, description = "An answer", content_type = "application/vnd.symbolon.session", body = Vec<u8>),
@@ -180,12 +173,12 @@ pub async fn authenticate(
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let sessions = sessions(&app)?;
-    let id = session_id(&id)?;
-    let mut record = message(&app, &caller, request, SINGLE_BYTES + RECORD_OVERHEAD).await?.bytes;
+    let id = sessions.at(&id)?;
+    let mut record = message(&app, &caller, request, SINGLE_BYTES + RECORD_OVERHEAD).await?;
     let live = sessions.find(id)?;
     let mut channel = live.channel()?;
     let opened =
-        channel.open(&mut record).map(|(kind, text)| (kind, Zeroizing::new(text.to_vec())));
+        channel.open(&mut record.bytes).map(|(kind, text)| (kind, Zeroizing::new(text.to_vec())));
     let (kind, text) = opened.map_err(|refusal| {
         sessions.end(id);
         refused(refusal)
@@ -197,7 +190,14 @@ pub async fn authenticate(
         }
         Record::Probe => {
             let proof = live.session().map(|session| session.evidence);
-            let said = authentications::decide_one(&app, &text, began, proof).await;
+            let submitted = authentications::submit(&app, &text, began, proof);
+            drop((text, record));
+            let said = match submitted {
+                Ok((answer, until)) => {
+                    in_time(Some(until), authentications::answered(answer)).await
+                }
+                Err(problem) => Err(problem),
+            };
             (Record::Answer, said.unwrap_or_else(Said::from).body.to_vec())
         }
         Record::Answer => {
@@ -212,7 +212,7 @@ pub async fn authenticate(
 /// End a session.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", tag = "session",
-    params(("id" = String, Path, description = "16 hexadecimal digits")),
+    params(("id" = String, Path, description = "48 hexadecimal digits")),
     responses(
         (status = 204, description = "Ended"),
         (status = 400, description = "E-REQUEST: no session's id"),
@@ -226,8 +226,9 @@ pub async fn end(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     caller.require(&[Role::Authenticate])?;
-    if sessions(&app)?.end(session_id(&id)?) {
+    let sessions = sessions(&app)?;
+    if sessions.end(sessions.at(&id)?) {
         return Ok(empty(StatusCode::NO_CONTENT).into_response());
     }
-    Err(Problem::new(Kind::UnknownId, "there is no such session, or it is over"))
+    Err(unknown())
 }
