@@ -189,6 +189,26 @@ fn keys_are_presented_and_refusals_counted_apart() {
 }
 
 #[test]
+fn far_too_many_are_refused_and_the_others_are_served_as_ever() {
+    let dir = deployment();
+    // 32 every 20 ms at most, and four that wait.
+    let slow = ["--batch-strategy", "window", "--batch-wait-us", "20000", "--batch-queue", "4"];
+    let server = Server::start(dir.path(), &[&slow[..], &["--threads-workers", "1"]].concat());
+    shown(server.run(&["--enrol", "--seconds", "1"]));
+    let flood = ["--seconds", "2", "--rate", "16000", "--connections", "128"];
+    let flood = shown(server.run(&flood));
+    let count = |what: &str| flood["statuses"][what].as_u64().unwrap_or(0);
+    assert!(count("200") > 100 && count("429") > count("200"), "{flood}");
+    assert_eq!(flood["statuses"].as_object().unwrap().len(), 2, "{flood}");
+    assert_eq!(flood["codes"]["E-BUSY"], flood["statuses"]["429"], "{flood}");
+    assert_eq!((&flood["wrong"], &flood["errors"]), (&json!(0), &json!({})), "{flood}");
+    // Nothing of it is left.
+    let calm = shown(server.run(&["--seconds", "1", "--rate", "50"]));
+    assert_eq!(calm["statuses"].as_object().unwrap().keys().collect::<Vec<_>>(), ["200"]);
+    assert!(calm["latency_us"]["p50"].as_f64().unwrap() < 200e3, "{calm}");
+}
+
+#[test]
 fn a_server_that_is_gone_is_an_error() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     refused(symbolon(["load", "--url", &format!("http://{nobody}")]), 2, "E-IO");
