@@ -512,6 +512,38 @@ fn whoever_dawdles_is_cut_off() {
 }
 
 #[test]
+fn bodies_that_do_not_come_are_in_nobody_s_way() {
+    let dir = deployment();
+    let room = ["--limits-body-bytes", "65536", "--limits-batch-bytes", "65536"];
+    let server = Server::start(dir.path(), &[IDLE, &room].concat());
+    let mut slow: Vec<_> = (0..8).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    for stream in &mut slow {
+        let head = "POST /v1/authentications:batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60000\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+    thread::sleep(Duration::from_millis(300));
+    let mut client = server.client();
+    client.enrol(0..1);
+    assert_eq!(client.post("/v1/authentications", &attempt(0, 0)).json()["accept"], true);
+    // What has come counts.
+    for stream in &mut slow {
+        stream.write_all(&[b' '; 20_000]).unwrap();
+    }
+    let end = Instant::now() + Duration::from_secs(10);
+    while client.post("/v1/authentications", &attempt(0, 0)).status != 429 {
+        assert!(Instant::now() < end);
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(slow);
+    while client.post("/v1/authentications", &attempt(0, 0)).status != 200 {
+        assert!(Instant::now() < end);
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(client.metric("symbolon_http_body_bytes"), 0.0);
+    server.stop();
+}
+
+#[test]
 fn keys_let_in_to_their_roles_until_they_are_revoked() {
     let dir = deployment();
     let made = |role, rate| access::create(dir.path(), "test", &[role], rate).unwrap();

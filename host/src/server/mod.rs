@@ -16,6 +16,7 @@
 //! | [`roster`] | who is enrolled, in memory and on the disk |
 //! | [`attempts`] | how often an identity may be tried in vain |
 //! | [`decide`] | from the handlers to the batching service and back |
+//! | [`errands`] | what waits for a disk, off the threads of the sockets |
 //! | [`sessions`] | devices that prove to be enrolled, and what follows |
 //! | [`meter`] | budgets that refill |
 //! | [`newest`] | the newest decisions |
@@ -36,6 +37,7 @@
 //! + connections x 160 KiB               sockets, of HTTP/1.1: read buffer, header, task; see below of HTTP/2
 //! + body_bytes                          bodies of requests, and 608 bytes for each item of a batch until its line has
 //!                                       left, all together: more are refused (429)
+//! + http threads x batch_bytes / 2      a body on each that moves, as it has outgrown its place
 //! + 3 queue (2 d + 300)                 attempts that wait, of three priorities
 //! + 4096 x 8 KiB                        batches on their way to the disk
 //! + 65536 x 300                         batches that wait for a signature
@@ -54,6 +56,7 @@ pub mod access;
 pub mod api;
 pub mod attempts;
 pub mod decide;
+pub mod errands;
 pub mod idempotency;
 pub mod listen;
 pub mod meter;
@@ -135,8 +138,9 @@ pub struct App {
     /// Names of requests: what tells this process from others, and how many there were.
     name: u64,
     named: AtomicU64,
-    /// Receipts that are looked up at a time.
-    lookups: tokio::sync::Semaphore,
+    /// Looking up receipts; and, apart from it, changing the registry: no reader keeps anybody from revoking.
+    lookups: errands::Errands,
+    changes: errands::Errands,
 }
 
 impl App {
@@ -145,13 +149,14 @@ impl App {
         Ok(Self {
             parts,
             limits,
-            bodies: Room { used: Arc::default(), limit: limits.body_bytes },
+            bodies: Room::new(limits.body_bytes),
             draining: false.into(),
             http: metrics::Http::new(),
             recent: ArcSwap::default(),
             name: u64::from_le_bytes(random()?),
             named: 0.into(),
-            lookups: tokio::sync::Semaphore::new(4),
+            lookups: errands::Errands::new("receipts are looked up"),
+            changes: errands::Errands::new("changes of the registry wait"),
         })
     }
 
@@ -200,11 +205,27 @@ struct Share {
 }
 
 impl Room {
+    fn new(limit: usize) -> Self {
+        Self { used: Arc::default(), limit }
+    }
+
+    /// A share of nothing yet.
+    fn share(&self) -> Share {
+        Share { used: Arc::clone(&self.used), bytes: 0 }
+    }
+
+    /// A share of so much, if there is so much left.
     fn take(&self, bytes: usize) -> Option<Share> {
-        let share = Share { used: Arc::clone(&self.used), bytes };
+        let mut share = self.share();
+        self.add(&mut share, bytes).then_some(share)
+    }
+
+    /// Adds to a share. Where there is not so much left, it is to be dropped.
+    #[must_use]
+    fn add(&self, share: &mut Share, bytes: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        // Dropped, it is given back.
-        (before.saturating_add(bytes) <= self.limit).then_some(share)
+        share.bytes += bytes;
+        before.saturating_add(bytes) <= self.limit
     }
 }
 

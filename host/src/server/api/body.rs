@@ -1,6 +1,6 @@
 //! Bodies of requests: bounded, in time, and wiped.
 
-use super::super::{App, Share};
+use super::super::{App, Room, Share};
 use super::Problem;
 use crate::error::Kind;
 use axum::body::Body;
@@ -14,14 +14,28 @@ use zeroize::Zeroizing;
 pub struct Bytes {
     /// The bytes.
     pub bytes: Zeroizing<Vec<u8>>,
-    _share: Share,
+    /// To be kept as long as the bytes are.
+    pub share: Share,
 }
 
-/// Reads a body of at most `limit` bytes.
+/// The least that a body is given room for, when its first bytes come.
+const FIRST: usize = 4 << 10;
+
+/// Reads a body of at most `limit` bytes. What was announced and has not come takes no room from others.
 ///
 /// Errors: `E-TOO-LARGE`, `E-BUSY`, `E-SLOW`, `E-REQUEST`.
 pub async fn read(
     app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, Problem> {
+    receive(&app.bodies, app.limits.body_time, headers, body, limit).await
+}
+
+async fn receive(
+    room: &Room,
+    time: Duration,
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
@@ -34,25 +48,43 @@ pub async fn read(
     if size > limit {
         return Err(too_large());
     }
-    let share = app.bodies.take(size).ok_or_else(full)?;
-    // Of its full size, so that it never moves and leaves a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size));
+    let mut received = Bytes { bytes: Zeroizing::default(), share: room.share() };
     let read = async {
         while let Some(frame) = body.frame().await {
             let frame =
                 frame.map_err(|_| Problem::new(Kind::Request, "the body does not come through"))?;
             if let Ok(data) = frame.into_data() {
-                if bytes.len() + data.len() > size {
+                if received.bytes.len() + data.len() > size {
                     return Err(too_large());
                 }
-                bytes.extend_from_slice(&data);
+                received.add(room, &data, size)?;
             }
         }
         Ok(())
     };
     let slow = || Problem::new(Kind::Slow, "the body did not come in time");
-    timeout(app.limits.body_time, read).await.map_err(|_| slow())??;
-    Ok(Bytes { bytes, _share: share })
+    timeout(time, read).await.map_err(|_| slow())??;
+    Ok(received)
+}
+
+impl Bytes {
+    /// Adds bytes, of a body that will have `size` at most. Where they do not fit, all move to twice as much room, and
+    /// what they leave behind is wiped.
+    fn add(&mut self, room: &Room, data: &[u8], size: usize) -> Result<(), Problem> {
+        let (wanted, capacity) = (self.bytes.len() + data.len(), self.bytes.capacity());
+        if wanted > capacity {
+            let larger = wanted.max(2 * capacity).max(FIRST).min(size);
+            let more = larger.saturating_sub(self.share.bytes);
+            if !room.add(&mut self.share, more) {
+                return Err(full());
+            }
+            let mut moved = Zeroizing::new(Vec::with_capacity(larger));
+            moved.extend_from_slice(&self.bytes);
+            self.bytes = moved;
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
 }
 
 /// There is no room for what a request brings.
@@ -72,4 +104,108 @@ pub fn media_type(headers: &HeaderMap, known: &[&'static str]) -> Result<usize, 
         .iter()
         .position(|known| essence.eq_ignore_ascii_case(known))
         .ok_or_else(|| Problem::new(Kind::MediaType, format!("this takes {}", known.join(" or "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Bytes as Chunk;
+    use http_body::Frame;
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::sync::atomic::Ordering;
+    use std::task::Poll;
+    use tokio::sync::mpsc;
+
+    const TIME: Duration = Duration::from_secs(60);
+
+    fn announcing(length: usize) -> HeaderMap {
+        [(header::CONTENT_LENGTH, length.into())].into_iter().collect()
+    }
+
+    /// A body that comes as it is sent.
+    struct Coming(mpsc::UnboundedReceiver<Chunk>);
+
+    impl http_body::Body for Coming {
+        type Data = Chunk;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Chunk>, Self::Error>>> {
+            self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+        }
+    }
+
+    fn coming() -> (mpsc::UnboundedSender<Chunk>, Body) {
+        let (send, receive) = mpsc::unbounded_channel();
+        (send, Body::new(Coming(receive)))
+    }
+
+    /// Goes as far as it comes.
+    async fn step<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn what_has_not_come_takes_no_room() {
+        const LIMIT: usize = 1 << 20;
+        let room = Room::new(LIMIT);
+        let used = || room.used.load(Ordering::Relaxed);
+        let headers = announcing(LIMIT);
+        let (first, body) = coming();
+        let mut slow = pin!(receive(&room, TIME, &headers, body, LIMIT));
+        assert!(step(slow.as_mut()).await.is_none());
+        assert_eq!(used(), 0);
+        // Room for what comes, and never for more than twice of it.
+        let mut sent = 0;
+        for part in [1, FIRST, 3, 100_000, 100_000, 200_000] {
+            first.send(vec![(part % 251) as u8; part].into()).unwrap();
+            sent += part;
+            assert!(step(slow.as_mut()).await.is_none());
+            assert!((sent..=(2 * sent).max(FIRST)).contains(&used()), "{sent} {}", used());
+        }
+        // Others have what is left.
+        let whole = vec![7; 100_000];
+        let read = |bytes: Vec<u8>| {
+            let headers = announcing(bytes.len());
+            let room = &room;
+            async move { receive(room, TIME, &headers, bytes.into(), LIMIT).await }
+        };
+        let other = read(whole.clone()).await.unwrap();
+        assert_eq!((&*other.bytes, other.bytes.capacity()), (&whole, whole.len()));
+        let refused = read(vec![7; LIMIT - used() + 1]).await.err().unwrap();
+        assert_eq!((refused.kind, refused.retry_after.is_some()), (Kind::Busy, true));
+        drop(other);
+        drop(first);
+        let all = step(slow.as_mut()).await.unwrap().unwrap();
+        assert_eq!(all.bytes.len(), sent);
+        assert_eq!(all.bytes[1..FIRST], [(FIRST % 251) as u8; FIRST][1..]);
+        drop(all);
+        assert_eq!(used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_no_longer_than_announced_nor_than_what_is_taken() {
+        let room = Room::new(1 << 20);
+        let read = |headers: HeaderMap, length: usize| {
+            let room = &room;
+            async move { receive(room, TIME, &headers, vec![1; length].into(), 5000).await }
+        };
+        for (headers, length) in
+            [(announcing(5001), 1), (announcing(10), 11), (HeaderMap::new(), 5001)]
+        {
+            assert_eq!(read(headers, length).await.err().unwrap().kind, Kind::TooLarge);
+        }
+        let whole = read(HeaderMap::new(), 5000).await.unwrap();
+        assert_eq!((whole.bytes.len(), whole.bytes.capacity()), (5000, 5000));
+        let (_stays, body) = coming();
+        let slow = receive(&room, Duration::from_millis(5), &announcing(9), body, 5000).await;
+        assert_eq!(slow.err().unwrap().kind, Kind::Slow);
+    }
 }

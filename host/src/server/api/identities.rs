@@ -34,11 +34,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     sessions: &Arc<Sessions>,
     work: impl FnOnce(&Sessions) -> Outcome<T> + Send + 'static,
 ) -> Result<T, Problem> {
-    let failed = || Problem::new(Kind::Internal, "the registry could not be asked");
-    let _permit = app.lookups.acquire().await.map_err(|_| failed())?;
     let sessions = Arc::clone(sessions);
-    let done = tokio::task::spawn_blocking(move || work(&sessions)).await;
-    Ok(done.map_err(|_| failed())??)
+    app.changes.run(move || work(&sessions)).await
 }
 
 fn id_of(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {

@@ -136,6 +136,7 @@ pub async fn newest(
         (status = 202, description = "E-NOT-SIGNED: try again after Retry-After"),
         (status = 400, description = "E-REQUEST: malformed"),
         (status = 404, description = "E-UNKNOWN-REQUEST"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
     ),
     security(("key" = []))
 )]
@@ -161,6 +162,7 @@ pub async fn fetch(
         (status = 202, description = "E-NOT-SIGNED: try again after Retry-After"),
         (status = 400, description = "E-REQUEST: malformed"),
         (status = 404, description = "E-UNKNOWN-REQUEST"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
     ),
     security(("key" = []))
 )]
@@ -193,12 +195,10 @@ async fn look_up<T: Send + 'static>(
     let malformed = || Problem::new(Kind::Request, "a request's id is 32 hexadecimal digits");
     let request = parse_id(request).ok_or_else(malformed)?;
     let place = place.map_err(|_| Problem::new(Kind::Request, "the query is ?batch=NUMBER"))?;
-    let failed = || Problem::new(Kind::Internal, "the receipt could not be looked up");
-    let _permit = app.lookups.acquire().await.map_err(|_| failed())?;
     let log = app.parts.log.clone();
     let look = move || {
         let mut receipt = Vec::new();
         log.receipt(&request, place.batch, &mut receipt).and_then(|()| then(receipt))
     };
-    Ok(tokio::task::spawn_blocking(look).await.map_err(|_| failed())??)
+    app.lookups.run(look).await
 }
