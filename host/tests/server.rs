@@ -6,7 +6,7 @@ mod common;
 mod serving;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -508,6 +508,103 @@ fn whoever_dawdles_is_cut_off() {
         b"POST /v1/authentications HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
     client.stream.get_mut().write_all(head).unwrap();
     client.read().unwrap().problem(408, "E-SLOW");
+    server.stop();
+}
+
+/// Reads until the server has closed; gives what came. Fails if it does not within ten seconds.
+fn until_closed(mut stream: &TcpStream) -> Vec<u8> {
+    let end = Instant::now() + Duration::from_secs(10);
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (mut all, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) => return all,
+            Ok(n) => all.extend_from_slice(&part[..n]),
+            // A reset closes too.
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::ConnectionReset);
+                return all;
+            }
+        }
+        assert!(Instant::now() < end);
+    }
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [&head, payload].concat()
+}
+
+/// Asks for /livez over HTTP/2 with these settings, once, and from then on answers pings and settings only, until the
+/// server closes. Gives the kinds of frames that came.
+fn asks_once(address: &str, settings: &[u8]) -> Vec<u8> {
+    const PING: u8 = 6;
+    const SETTINGS: u8 = 4;
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // GET, http, /livez, localhost.
+    let head = [&b"\x82\x86\x04\x06/livez"[..], b"\x01\x09localhost"].concat();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let hello = [&preface[..], &frame(SETTINGS, 0, 0, settings), &frame(1, 5, 1, &head)].concat();
+    stream.write_all(&hello).unwrap();
+    let (end, mut kinds) = (Instant::now() + Duration::from_secs(10), Vec::new());
+    loop {
+        let mut head = [0; 9];
+        if let Err(e) = stream.read_exact(&mut head) {
+            assert!(matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset));
+            return kinds;
+        }
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).unwrap();
+        if matches!(head[3], PING | SETTINGS) && head[4] == 0 {
+            let payload = if head[3] == PING { &payload[..] } else { &[] };
+            // It may have gone by now.
+            let _ = stream.write_all(&frame(head[3], 1, 0, payload));
+        }
+        kinds.push(head[3]);
+        assert!(Instant::now() < end, "{kinds:?}");
+    }
+}
+
+#[test]
+fn whoever_takes_or_asks_for_nothing_more_is_let_go() {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const GOAWAY: u8 = 7;
+    let dir = deployment();
+    let mut flags = waiting("1500000");
+    flags.extend(["--limits-header-ms", "300", "--limits-body-ms", "300"]);
+    let server = Server::start(dir.path(), &flags);
+    server.client().enrol(0..1);
+    // Told in order.
+    let kinds = asks_once(&server.address, &[]);
+    for kind in [HEADERS, DATA, GOAWAY] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    // Whose windows let no body through.
+    let kinds = asks_once(&server.address, &[0, 4, 0, 0, 0, 0]);
+    assert!(kinds.contains(&HEADERS) && !kinds.contains(&DATA), "{kinds:?}");
+    // Asks and asks, and reads nothing, until nothing goes any more.
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    let asked = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
+    let end = Instant::now() + Duration::from_secs(20);
+    while let Ok(_) | Err(ErrorKind::WouldBlock) = stream.write(&asked).map_err(|e| e.kind()) {
+        assert!(Instant::now() < end);
+    }
+    // Kept, and idle.
+    let mut client = server.client();
+    assert_eq!(client.get("/livez").status, 200);
+    until_closed(client.stream.get_ref());
+    // Whoever waits for us is waited for, though it takes several times as long.
+    let mut client = server.client();
+    let decision = client.post("/v1/authentications", &attempt(0, 0));
+    assert_eq!(decision.json()["accept"], true);
+    let batch = client.post("/v1/authentications:batch", &attempt(0, 0));
+    assert_eq!(batch.lines()[0]["accept"], true);
+    assert_eq!(server.client().metric("symbolon_http_connections"), 2.0);
     server.stop();
 }
 

@@ -210,9 +210,10 @@ settings! {
     "limits.connections", connections: u64 = 1024, Some(1..=1_000_000),
         "Connections at a time";
     "limits.header-ms", header_ms: u64 = 5000, Some(10..=600_000),
-        "In which a request's head must have come, and after which an idle connection is closed";
+        "In which a request's head must have come; and after which a connection is closed that has nothing under way, or whose \
+         peer takes no more of a response";
     "limits.body-ms", body_ms: u64 = 10_000, Some(10..=600_000),
-        "In which a request's body must have come";
+        "In which a request's body must have come; and, once a connection is closed, the rest of its responses must have gone";
     "limits.batch-bytes", batch_bytes: u64 = 16 << 20, Some(1024..=1 << 30),
         "The largest body of a batch";
     "limits.body-bytes", body_bytes: u64 = 64 << 20, Some(65_536..=1 << 40),

@@ -1,13 +1,14 @@
 //! Sockets: taken in up to a cap, over TLS 1.3 or not, with a limit for everything that a peer can delay.
+//!
+//! A connection is the peer's to delay while we have nothing to do for it ([`traffic`](super::traffic)): no request is under way,
+//! or what there is of a response is not taken. After a while of that it is closed in order; and what is left of
+//! responses, if it is not taken then either, is cut.
 
+use super::traffic::Traffic;
 use super::{App, api, status};
 use crate::error::{Error, Kind, Result};
-use axum::extract::Request;
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -17,12 +18,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -44,8 +45,8 @@ pub struct Settings {
     pub threads: usize,
     /// Connections at a time; more wait in the kernel.
     pub connections: usize,
-    /// In which TLS is agreed, and then the first head must have come; and every other of HTTP/1.1, so an idle
-    /// connection is closed then too.
+    /// In which TLS is agreed, and then the first head must have come; and after which a connection is closed that has
+    /// nothing under way, or whose peer takes nothing of it.
     pub header_time: Duration,
     /// How long what is under way may take once the process is told to stop.
     pub drain_time: Duration,
@@ -156,12 +157,12 @@ pub(super) async fn serve(
     let listener = TcpListener::bind(address).await.map_err(unusable)?;
     ready(listener.local_addr().map_err(unusable)?)?;
 
-    let watch = tokio::spawn(watch_keys(Arc::clone(&app)));
+    let keys = tokio::spawn(watch_keys(Arc::clone(&app)));
     let measure = tokio::spawn(status::measure(Arc::clone(&app)));
     let router = api::router(Arc::clone(&app)).layer(CatchPanicLayer::custom(api::panicked));
     let acceptor = settings.tls.clone().map(TlsAcceptor::from);
     let permits = Arc::new(Semaphore::new(settings.connections));
-    let graceful = GracefulShutdown::new();
+    let (ends, end) = watch::channel(false);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
@@ -172,7 +173,7 @@ pub(super) async fn serve(
             app: Arc::clone(&app),
             router: router.clone(),
             header_time: settings.header_time,
-            watcher: graceful.watcher(),
+            end: end.clone(),
             _permit: permit,
         };
         let acceptor = acceptor.clone();
@@ -192,10 +193,14 @@ pub(super) async fn serve(
     }
     drop(listener);
     app.draining.store(true, Ordering::Relaxed);
-    watch.abort();
+    keys.abort();
     measure.abort();
-    tracing::info!(connections = graceful.count(), "stopping: what is under way is answered");
-    if timeout(settings.drain_time, graceful.shutdown()).await.is_err() {
+    let connections = settings.connections.saturating_sub(permits.available_permits());
+    tracing::info!(connections, "stopping: what is under way is answered");
+    ends.send_replace(true);
+    // Whoever ends gives its permit back.
+    let all = u32::try_from(settings.connections).unwrap_or(u32::MAX);
+    if timeout(settings.drain_time, permits.acquire_many(all)).await.is_err() {
         tracing::warn!("some connections did not end in time: they are cut");
     }
     Ok(())
@@ -221,20 +226,16 @@ struct Connection {
     app: Arc<App>,
     router: axum::Router,
     header_time: Duration,
-    watcher: hyper_util::server::graceful::Watcher,
+    /// Turns true when all are to end.
+    end: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let Self { app, router, header_time, watcher, _permit } = self;
-        let asked = Arc::new(AtomicBool::new(false));
-        let first = Arc::clone(&asked);
-        let service = TowerToHyperService::new(router);
-        let service = service_fn(move |request: Request<Incoming>| {
-            first.store(true, Ordering::Relaxed);
-            service.call(request)
-        });
+        let Self { app, router, header_time, mut end, _permit } = self;
+        let traffic = Traffic::new();
+        let service = traffic.service(TowerToHyperService::new(router));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -248,18 +249,22 @@ impl Connection {
             .max_header_list_size(HEAD as u32)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let served = watcher.watch(connection);
+        let served = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         tokio::pin!(served);
         app.http.opened();
-        tokio::select! {
-            // A peer that goes, or speaks something else, is no concern of ours.
-            _ = &mut served => (),
-            // Until it is known which protocol a peer speaks, neither of them limits its time.
-            () = sleep(header_time) => {
-                if asked.load(Ordering::Relaxed) {
-                    let _ = served.await;
-                }
+        // A peer that goes, or speaks something else, is no concern of ours.
+        let goes_on = tokio::select! {
+            _ = &mut served => false,
+            // Until it is known which protocol a peer speaks, there is no order to close it in.
+            () = traffic.still(header_time) => traffic.has_begun(),
+            _ = end.wait_for(|end| *end) => true,
+        };
+        if goes_on {
+            traffic.moved();
+            served.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = &mut served => (),
+                () = traffic.still(app.limits.body_time) => (),
             }
         }
         app.http.closed();

@@ -9,6 +9,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`listen`] | sockets, TLS, time limits, the end |
+//! | `traffic` | whose turn it is on a connection |
 //! | [`api`] | what is at which address |
 //! | [`problem`] | errors as clients see them |
 //! | [`access`] | API keys, roles, rates |
@@ -66,6 +67,7 @@ pub mod problem;
 pub mod roster;
 pub mod sessions;
 pub mod status;
+mod traffic;
 
 use crate::error::{Error, Kind, Result};
 use crate::gateway::Gateway;
