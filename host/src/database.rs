@@ -99,6 +99,11 @@ impl Role {
                 Err(Error::new(self.busy, message).in_file(path.to_string_lossy()))
             }
             Some(Err(redb::Error::Io(e))) if !is_damage(&e) => Err(Error::io(path, "use", &e)),
+            // The content is as it was: redb does nothing more with a file that failed once.
+            Some(Err(redb::Error::PreviousIo)) => {
+                let message = "cannot use: it failed before, and must be opened anew";
+                Err(Error::new(Kind::Io, message).in_file(path.to_string_lossy()))
+            }
             Some(Err(e)) => Err(self.damaged(path, &e.to_string())),
             None => Err(self.damaged(path, "its pages make no sense")),
         }
@@ -113,4 +118,23 @@ impl Role {
 /// Whether redb means the content of the file, not access to it.
 fn is_damage(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_no_damage() {
+        let role = Role { name: "test store", format: Kind::StoreFormat, busy: Kind::StoreBusy };
+        let kind = |error: redb::Error| {
+            role.shield(Path::new("x.redb"), || Err::<(), _>(error)).unwrap_err().kind()
+        };
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(kind(redb::Error::Io(full())), Kind::Io);
+        assert_eq!(kind(redb::Error::PreviousIo), Kind::Io);
+        assert_eq!(kind(redb::Error::Io(io::ErrorKind::InvalidData.into())), Kind::StoreFormat);
+        assert_eq!(kind(redb::Error::Corrupted("a page".into())), Kind::StoreFormat);
+        assert_eq!(kind(redb::Error::DatabaseAlreadyOpen), Kind::StoreBusy);
+    }
 }

@@ -284,7 +284,7 @@ pub trait Templates: Send {
     /// Returns when they will outlive a crash: for each, whether it was made.
     ///
     /// Errors, of one change: `E-ID`, `E-DUPLICATE-ID`, `E-UNKNOWN-ID`, `E-ARGUMENT`, `E-ENTROPY`. Of all, and
-    /// none is made: `E-STORE-FORMAT`, `E-IO`.
+    /// none is made: `E-STORE-FORMAT`, `E-IO`. After `E-IO` nothing is promised before the store is opened anew.
     fn apply(&mut self, changes: &[Change<'_>]) -> Result<Vec<Result<()>>>;
 }
 

@@ -82,7 +82,7 @@ fn one_document_has_the_numbers_that_metrics_has() {
             "enrolled": 3, "added": 3, "removed": 0, "commits": 3, "failed": 0
         })
     );
-    assert_eq!(status["lockouts"], json!({ "lockouts": 1, "refused": 1 }));
+    assert_eq!(status["lockouts"], json!({ "lockouts": 1, "refused": 1, "failed": 0 }));
     assert_eq!(status["breaker"], json!({ "state": "closed", "opened": 0 }));
     assert_eq!((&status["unready"], &status["batches"]["lanes"]), (&json!(null), &json!(32)));
     let pool = &status["keys"]["pool"];
@@ -96,6 +96,7 @@ fn one_document_has_the_numbers_that_metrics_has() {
         ("people", "/people/enrolled"),
         ("bfv_epoch", "/keys/epoch"),
         ("identity_lockouts_total", "/lockouts/lockouts"),
+        ("identity_budgets_failed_total", "/lockouts/failed"),
         ("queue_capacity", "/queue/capacity"),
     ] {
         let value = status.pointer(at).unwrap().as_f64().unwrap();

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use common::{command, symbolon};
 use serde_json::{Value, json};
-use serving::{Client, DIMS, IDLE, Server, attempt, capture, deployment, enrolment, person};
+use serving::{
+    Answer, Client, DIMS, IDLE, Server, attempt, capture, deployment, enrolment, person,
+};
 use symbolon_core::attest::Receipt;
 use symbolon_host::keyring::Keyring;
 use symbolon_host::server::access::{self, Role};
@@ -637,6 +639,88 @@ fn bodies_that_do_not_come_are_in_nobody_s_way() {
         thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(client.metric("symbolon_http_body_bytes"), 0.0);
+    server.stop();
+}
+
+/// Asks until the disk refuses something; gives the answers before that.
+fn until_refused(client: &mut Client, ask: impl Fn(usize) -> (&'static str, Value)) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    loop {
+        let (path, body) = ask(answers.len());
+        let answer = client.post(path, &body);
+        if answer.status >= 300 {
+            answer.problem(500, "E-IO");
+            // It says that it is to be started anew, if it is there at all.
+            client.write("GET", "/livez", &[], b"");
+            assert!(client.read().is_none_or(|answer| answer.status == 503));
+            return answers;
+        }
+        answers.push(answer);
+    }
+}
+
+/// A server with one person whose disk has no more room for files to grow: what they have is used up first.
+fn on_full_disk(dir: &Path) -> Server {
+    let server = Server::start(dir, IDLE);
+    server.client().enrol(0..1);
+    server.stop();
+    let size = |name: &str| fs::metadata(dir.join(name)).unwrap().len();
+    let sizes = ["receipts.redb", "templates.redb", "attempts.redb"].map(size);
+    // No window is written meanwhile: what fails is what was asked for.
+    let flags = [IDLE, &["--window-ms", "60000"]].concat();
+    Server::start_on_full_disk(dir, &flags, sizes.into_iter().max().unwrap())
+}
+
+/// Requires that it ended by itself, and said once why.
+#[track_caller]
+fn failed_for_good(server: Server, what: &str) {
+    let (code, said) = server.told();
+    assert_eq!(code, Some(2), "{said}");
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("failed for good")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("E-IO") && lines[0].contains(what), "{said}");
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(last["error"]["code"], "E-IO", "{said}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_it_and_takes_nothing_back() {
+    let dir = deployment();
+    let server = on_full_disk(dir.path());
+    let mut client = server.client();
+    let decided = until_refused(&mut client, |_| ("/v1/authentications", attempt(0, 0)));
+    failed_for_good(server, "the receipt log");
+    assert!(!decided.is_empty());
+
+    // With room again, all is there.
+    let server = Server::start(dir.path(), IDLE);
+    let mut client = server.client();
+    let ring = Keyring::load(dir.path(), None).unwrap();
+    for decision in decided.iter().rev().step_by(100) {
+        let bytes = client.receipt(&decision.json());
+        assert!(ring.verify(&Receipt::decode(&bytes).unwrap().0).unwrap().accept);
+    }
+    assert_eq!(client.post("/v1/authentications", &attempt(0, 0)).status, 200);
+    server.stop();
+    let report = symbolon(["log", "verify", "--json", dir.path().to_str().unwrap()]).ok_json();
+    let decisions = report[0]["decisions"].as_u64().unwrap();
+    assert!(decisions > decided.len() as u64, "{decisions} {}", decided.len());
+}
+
+#[test]
+fn a_store_that_cannot_be_written_ends_it_and_takes_nothing_back() {
+    let dir = deployment();
+    let server = on_full_disk(dir.path());
+    let mut client = server.client();
+    let enrolled = until_refused(&mut client, |i| ("/v1/enrolments", enrolment(i + 1)));
+    failed_for_good(server, "the template store");
+    assert!(!enrolled.is_empty());
+
+    let server = Server::start(dir.path(), IDLE);
+    let mut client = server.client();
+    assert_eq!(client.metric("symbolon_people"), 1.0 + enrolled.len() as f64);
+    let last = enrolled.len();
+    assert_eq!(client.post("/v1/authentications", &attempt(last, last)).json()["accept"], true);
+    client.enrol(last + 1..last + 2);
     server.stop();
 }
 

@@ -59,7 +59,7 @@ use redb::{
     TableDefinition,
 };
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use symbolon_core::attest::{Domain, hash};
 
 /// The file's name.
@@ -104,6 +104,8 @@ pub struct Registry {
     /// end. The database has one writer at a time anyway.
     publishing: Mutex<()>,
     pub(super) waiting: Mutex<Vec<Arc<Waiting>>>,
+    /// What the disk failed with.
+    failure: OnceLock<Error>,
 }
 
 /// What a publication did.
@@ -202,7 +204,7 @@ impl Registry {
         let database = Some(
             ROLE.shield(&path, || Ok(Database::builder().set_cache_size(CACHE).open(&path)?))?,
         );
-        let (publishing, waiting) = Default::default();
+        let (publishing, waiting, failure) = Default::default();
         let mut registry = Self {
             path,
             database,
@@ -211,6 +213,7 @@ impl Registry {
             epochs: Epochs::new(1),
             publishing,
             waiting,
+            failure,
         };
         let header = registry.read(|transaction| {
             let meta = transaction.open_table(META)?;
@@ -691,11 +694,23 @@ impl Registry {
 
     fn shield<T>(&self, operation: impl FnOnce(&Database) -> Outcome<T>) -> Result<T> {
         let database = self.database.as_ref().ok_or_else(|| self.damaged("it was closed"))?;
-        ROLE.shield(&self.path, || match operation(database) {
+        let done = ROLE.shield(&self.path, || match operation(database) {
             Ok(value) => Ok(Ok(value)),
             Err(Fault::Found(error)) => Ok(Err(error)),
             Err(Fault::Database(error)) => Err(error),
-        })?
+        });
+        if let Err(error) = &done
+            && error.kind() == Kind::Io
+        {
+            // The first one says why.
+            let _ = self.failure.set(error.clone());
+        }
+        done?
+    }
+
+    /// What the disk failed with, if it did: nothing is written any more until the registry is opened anew.
+    pub fn failure(&self) -> Option<Error> {
+        self.failure.get().cloned()
     }
 
     /// Reads a header. Errors: `E-IDENTITIES-FORMAT`.

@@ -33,6 +33,8 @@ const STREAMS: u32 = 64;
 /// Bytes of a request's head, and of what is read ahead.
 const HEAD: usize = 16 << 10;
 const BUFFER: usize = 64 << 10;
+/// How often it is looked whether something has failed for good.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How sockets are served.
 #[derive(Clone)]
@@ -143,7 +145,7 @@ pub(super) fn told_to_stop() -> Result<oneshot::Receiver<()>> {
     Ok(told)
 }
 
-/// Serves until told to stop, then lets what is under way end.
+/// Serves until told to stop or something fails for good, then lets what is under way end.
 ///
 /// Errors: `E-IO`.
 pub(super) async fn serve(
@@ -163,10 +165,13 @@ pub(super) async fn serve(
     let acceptor = settings.tls.clone().map(TlsAcceptor::from);
     let permits = Arc::new(Semaphore::new(settings.connections));
     let (ends, end) = watch::channel(false);
+    let failed = failed(&app);
+    tokio::pin!(failed);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
             _ = &mut stop => break,
+            () = &mut failed => break,
         };
         let Some((stream, permit)) = accepted else { continue };
         let connection = Connection {
@@ -204,6 +209,17 @@ pub(super) async fn serve(
         tracing::warn!("some connections did not end in time: they are cut");
     }
     Ok(())
+}
+
+/// Waits until something has failed for good.
+async fn failed(app: &App) {
+    loop {
+        if let Some((what, error)) = app.failure() {
+            let (code, message) = (error.code(), error.message());
+            return tracing::error!(code, message, "failed for good, so all ends: {what}");
+        }
+        sleep(LOOK).await;
+    }
 }
 
 async fn accept(

@@ -232,6 +232,11 @@ pub(super) fn page(app: &App) -> String {
         "Attempts refused while an identity was locked.",
         now.lockouts.refused,
     );
+    page.counter(
+        "identity_budgets_failed_total",
+        "Times that budgets of attempts could not be written.",
+        now.lockouts.failed,
+    );
     if let Some(devices) = &now.devices {
         of_devices(&mut page, devices);
     }

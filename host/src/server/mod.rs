@@ -28,6 +28,13 @@
 //! be; scores are not even in this process's reach. Embeddings are wiped as soon as they are quantised, and those when
 //! they are encrypted; what the HTTP library and the kernel have buffered of a request is not.
 //!
+//! # When something fails for good
+//!
+//! The databases take nothing more after the first time that the disk refuses something, be it full for a moment. So the server
+//! does not go on half alive: where the receipt log, the signing keys, the store, the budgets of attempts or the registry fail,
+//! `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's exit code, which is 2. Whoever
+//! supervises it starts it anew; all that was answered is there.
+//!
 //! # Memory
 //!
 //! All that grows with what clients do is bounded. In bytes, for `n` people of `d` dimensions with padding (128,
@@ -170,26 +177,39 @@ impl App {
     /// Ends all that works behind the handlers, in the order in which they depend on each other: everything that was
     /// taken in is decided, signed and written. Tells what signing took.
     ///
-    /// Errors: what failed log or signing.
+    /// Errors: what failed for good.
     pub fn finish(self) -> Result<signer::Metrics> {
         let Parts { registrar, attempts, decider, signer, sessions, .. } = self.parts;
-        if let Some(sessions) = sessions {
+        if let Some(sessions) = &sessions {
             sessions.finish();
         }
         decider.drain();
         registrar.finish();
         attempts.finish();
-        signer.finish()
+        let signed = signer.finish()?;
+        let registry = || sessions.and_then(|sessions| sessions.registry().failure());
+        match registrar.failure().or_else(|| attempts.failure()).or_else(registry) {
+            Some(error) => Err(error),
+            None => Ok(signed),
+        }
+    }
+
+    /// What has failed for good, if something has, and how: the server ends.
+    pub fn failure(&self) -> Option<(&'static str, Error)> {
+        let Parts { registrar, attempts, signer, sessions, .. } = &self.parts;
+        let registry = sessions.as_ref().and_then(|sessions| sessions.registry().failure());
+        let of = |what, failure: Option<Error>| failure.map(|error| (what, error));
+        of("the receipt log or the signing keys", signer.failure())
+            .or_else(|| of("the template store", registrar.failure()))
+            .or_else(|| of("the budgets of attempts", attempts.failure()))
+            .or_else(|| of("the registry of identities", registry))
     }
 
     /// What keeps it from serving, if something does.
-    pub fn unready(&self) -> Option<&'static str> {
-        if self.is_draining() {
-            Some("it is being stopped")
-        } else if self.parts.signer.failure().is_some() {
-            Some("the receipt log or the signing keys have failed")
-        } else {
-            None
+    pub fn unready(&self) -> Option<String> {
+        match self.failure() {
+            Some((what, _)) => Some(format!("failed: {what}")),
+            None => self.is_draining().then(|| "it is being stopped".into()),
         }
     }
 }
@@ -237,9 +257,9 @@ impl Drop for Share {
     }
 }
 
-/// Serves until the process is told to stop, and ends in order. `ready` is told the address.
+/// Serves until the process is told to stop or something fails for good, and ends in order. `ready` is told the address.
 ///
-/// Errors: `E-IO` where the address cannot be had or there are no threads; what failed log or signing.
+/// Errors: `E-IO` where the address cannot be had or there are no threads; what failed for good.
 pub fn run(
     parts: Parts,
     limits: Limits,

@@ -7,6 +7,8 @@
 //! The registrar has the store open for as long as it lives. A change shows in the roster when the disk has it, and is
 //! answered then: so a crash takes nothing back that was acknowledged. What is under way for somebody who is
 //! removed meanwhile is still decided.
+//!
+//! A disk that fails once fails for good: the store takes nothing more until it is opened anew. So the server ends then.
 
 use super::attempts::Attempts;
 use super::meter::Meter;
@@ -16,7 +18,7 @@ use crate::store::{Change, Templates};
 use papaya::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use symbolon_core::matching::Layout;
 use tokio::sync::oneshot;
@@ -116,6 +118,8 @@ pub struct Registered {
     pub commits: AtomicU64,
     /// Transactions that failed.
     pub failed: AtomicU64,
+    /// What the disk failed with.
+    failure: OnceLock<Error>,
 }
 
 /// Changes store and roster.
@@ -176,6 +180,11 @@ impl Registrar {
         &self.counters
     }
 
+    /// What the disk failed with, if it did: no change is made any more.
+    pub fn failure(&self) -> Option<Error> {
+        self.counters.failure.get().cloned()
+    }
+
     /// Takes nothing in any more; returns when all that was taken in is done, and the store is closed.
     pub fn finish(&self) {
         drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -224,6 +233,10 @@ impl Desk {
         let outcomes = self.store.apply(&changes).unwrap_or_else(|error| {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(code = error.code(), "enrolments cannot be written");
+            if error.kind() == Kind::Io {
+                // The first one says why.
+                let _ = self.counters.failure.set(error.clone());
+            }
             changes.iter().map(|_| Err(error.clone())).collect()
         });
         drop(changes);
@@ -320,11 +333,13 @@ mod tests {
         let remove = |id: &str| registrar.remove(id.into()).unwrap().blocking_recv().unwrap();
 
         assert!(enrol("anna").is_ok() && roster.find("anna").is_some());
+        assert_eq!(registrar.failure(), None);
         fails.store(true, Ordering::Relaxed);
         assert_eq!(enrol("bert").unwrap_err().kind(), Kind::Io);
         assert_eq!(remove("anna").unwrap_err().kind(), Kind::Io);
         assert!(roster.find("bert").is_none() && roster.find("anna").is_some());
         assert_eq!(registrar.counters().failed.load(Ordering::Relaxed), 2);
+        assert_eq!(registrar.failure().unwrap().message(), "the disk is full");
         // When the store is well again, so is everything.
         fails.store(false, Ordering::Relaxed);
         assert!(enrol("bert").is_ok() && remove("anna").is_ok());

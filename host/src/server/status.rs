@@ -265,6 +265,8 @@ pub struct Lockouts {
     pub lockouts: u64,
     /// Attempts refused while an identity was locked.
     pub refused: u64,
+    /// Times that budgets could not be written.
+    pub failed: u64,
 }
 
 /// Devices, their sessions and their proofs; counts since the server began.
@@ -374,7 +376,7 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: app.http.started.elapsed().as_secs_f64(),
-            unready: app.unready().map(str::to_owned),
+            unready: app.unready(),
             recent: Recent::clone(&app.recent.load()),
             attempts: Attempts {
                 taken_in: load(&counters.accepted),
@@ -418,7 +420,11 @@ impl Status {
                 commits: load(&registered.commits),
                 failed: load(&registered.failed),
             },
-            lockouts: Lockouts { lockouts: load(&vain.lockouts), refused: load(&vain.locked) },
+            lockouts: Lockouts {
+                lockouts: load(&vain.lockouts),
+                refused: load(&vain.locked),
+                failed: load(&vain.failed),
+            },
             devices: parts.sessions.as_deref().map(Devices::read),
             http: Http {
                 connections: app.http.connections.load(Relaxed),

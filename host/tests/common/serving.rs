@@ -60,11 +60,26 @@ pub struct Server {
 impl Server {
     pub fn start(dir: &Path, flags: &[&str]) -> Self {
         let mut command = command(["serve", "--json"]);
+        command.stderr(Stdio::null());
+        Self::run(command, dir, flags)
+    }
+
+    /// Where no file can have more than so many bytes.
+    pub fn start_on_full_disk(dir: &Path, flags: &[&str], bytes: u64) -> Self {
+        let mut command = Command::new("sh");
+        let limited = r#"trap '' XFSZ; ulimit -f $0; exec "$@""#;
+        let blocks = bytes.div_ceil(512).to_string();
+        let binary = env!("CARGO_BIN_EXE_symbolon");
+        command.args(["-c", limited, &blocks, binary, "serve", "--json", "--log-json=true"]);
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        Self::run(command, dir, flags)
+    }
+
+    fn run(mut command: Command, dir: &Path, flags: &[&str]) -> Self {
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        command.arg("--store").arg(dir).args(flags);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("--store").arg(dir).args(flags).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -87,6 +102,13 @@ impl Server {
     pub fn ended(mut self) -> Option<i32> {
         let status = self.child.wait().unwrap();
         status.code()
+    }
+
+    /// Its exit code, and what it said to standard error.
+    pub fn told(mut self) -> (Option<i32>, String) {
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (self.ended(), errors)
     }
 
     pub fn stop(self) {

@@ -9,10 +9,19 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
-/// Whether the process is alive.
-#[utoipa::path(get, path = "/livez", tag = "operation", responses((status = 200, description = "It is")))]
-pub async fn live() -> &'static str {
-    "alive\n"
+/// Whether the process is alive, and need not be started anew.
+#[utoipa::path(
+    get, path = "/livez", tag = "operation",
+    responses(
+        (status = 200, description = "It is"),
+        (status = 503, description = "Something failed for good: it ends"),
+    )
+)]
+pub async fn live(State(app): State<Arc<App>>) -> Response {
+    match app.failure() {
+        None => "alive\n".into_response(),
+        Some((what, _)) => unavailable(&format!("failed: {what}\n")),
+    }
 }
 
 /// Whether it can serve.
@@ -20,16 +29,18 @@ pub async fn live() -> &'static str {
     get, path = "/readyz", tag = "operation",
     responses(
         (status = 200, description = "It can"),
-        (status = 503, description = "It is being stopped, or the log has failed"),
+        (status = 503, description = "It is being stopped, or something failed for good"),
     )
 )]
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.unready() {
         None => "ready\n".into_response(),
-        Some(why) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
-        }
+        Some(why) => unavailable(&format!("not ready: {why}\n")),
     }
+}
+
+fn unavailable(why: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, why.to_owned()).into_response()
 }
 
 /// Numbers for Prometheus.
