@@ -5,6 +5,7 @@
 //! Decided batches go to the signer, and no answer leaves [`Pipeline::run`] before the log has it.
 
 use crate::batching::Engine;
+use crate::batching::histogram::Histogram;
 use crate::custodian::{self, Claims, Custodian, Epoch, Epochs};
 use crate::error::{Error, Kind, Result};
 use crate::gallery::{Entry, Gallery};
@@ -13,6 +14,7 @@ use crate::matcher::{self, Matcher};
 use crate::signer::{Signer, Stated, Ticket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use symbolon_core::attest::{Digest, Leaf};
 use symbolon_core::kernel::Kernels;
 use symbolon_core::matching::{Decisions, Layout, Threshold};
@@ -69,6 +71,32 @@ impl Stages {
     }
 }
 
+/// What each stage of all batches took so far; see [`Stages`].
+#[derive(Default)]
+pub struct StageTimes {
+    encrypt: Histogram,
+    fold: Histogram,
+    decrypt: Histogram,
+    attest: Histogram,
+}
+
+impl StageTimes {
+    fn add(&self, stages: &Stages) {
+        let Stages { encrypt, fold, decrypt, attest } = *stages;
+        let times = [encrypt, fold, decrypt, attest];
+        for ((_, histogram), us) in self.all().into_iter().zip(times) {
+            histogram.add([Duration::from_nanos((us * 1e3) as u64)]);
+        }
+    }
+
+    /// By name, in the order in which a batch goes through them.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, &Histogram); 4] {
+        let Self { encrypt, fold, decrypt, attest } = self;
+        [("encrypt", encrypt), ("fold", fold), ("decrypt", decrypt), ("attest", attest)]
+    }
+}
+
 /// A batch that was decided and stated, and is nowhere yet.
 pub struct Decided {
     decisions: Decisions,
@@ -95,6 +123,7 @@ pub struct Pipeline<const L: usize> {
     matcher: Matcher,
     custodian: Custodian<L>,
     signer: Arc<Signer>,
+    times: StageTimes,
 }
 
 /// A thread's working memory, made once.
@@ -126,12 +155,18 @@ impl<const L: usize> Pipeline<L> {
         signer: Arc<Signer>,
     ) -> Self {
         let (gateway, matcher) = (Gateway::new(kernels, layout), Matcher::new(kernels, layout));
-        Self { kernels, layout, threshold, gateway, matcher, custodian, signer }
+        let times = StageTimes::default();
+        Self { kernels, layout, threshold, gateway, matcher, custodian, signer, times }
     }
 
     /// The custodian's keys.
     pub fn epochs(&self) -> &Epochs<L> {
         self.custodian.epochs()
+    }
+
+    /// What the stages of batches took so far.
+    pub fn times(&self) -> &StageTimes {
+        &self.times
     }
 
     /// Batches refused by the custodian so far.
@@ -238,6 +273,7 @@ impl<const L: usize> Pipeline<L> {
             Claims { leaves: leaves.collect(), probe, blind },
         )?;
         stages.attest = watch.lap();
+        self.times.add(&stages);
         Ok(Decided { decisions, stages, stated })
     }
 }

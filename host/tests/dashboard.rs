@@ -97,6 +97,7 @@ fn one_document_has_the_numbers_that_metrics_has() {
         ("bfv_epoch", "/keys/epoch"),
         ("identity_lockouts_total", "/lockouts/lockouts"),
         ("identity_budgets_failed_total", "/lockouts/failed"),
+        ("batch_stage_seconds_count{stage=\"fold\"}", "/batches/decided"),
         ("queue_capacity", "/queue/capacity"),
     ] {
         let value = status.pointer(at).unwrap().as_f64().unwrap();

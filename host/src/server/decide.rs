@@ -3,7 +3,7 @@
 use super::attempts::Attempts;
 use super::newest::{Decided, Newest};
 use super::roster::Seat;
-use crate::batch::{Outcome, Pipeline, Request};
+use crate::batch::{Outcome, Pipeline, Request, StageTimes};
 use crate::batching::{
     Answer, Breaker, Counters, Pace, Priority, Rejected, Reply, Service, Settings,
 };
@@ -110,6 +110,9 @@ pub trait Decider: Send + Sync {
     /// What the service has done.
     fn counters(&self) -> &Counters;
 
+    /// What the stages of its batches took.
+    fn stages(&self) -> &StageTimes;
+
     /// Its breaker.
     fn breaker(&self) -> &Breaker;
 
@@ -179,6 +182,10 @@ impl<const L: usize> Decider for Live<L> {
 
     fn counters(&self) -> &Counters {
         self.service.counters()
+    }
+
+    fn stages(&self) -> &StageTimes {
+        self.pipeline.times()
     }
 
     fn breaker(&self) -> &Breaker {

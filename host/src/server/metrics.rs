@@ -44,6 +44,9 @@ const BOUNDS: [u64; 14] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
     2_500_000, 10_000_000,
 ];
+/// The same of a batch's stages.
+const STAGE_BOUNDS: [u64; 12] =
+    [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 100_000];
 
 /// What was counted of requests.
 pub struct Http {
@@ -109,13 +112,23 @@ impl Page {
 
     fn histogram(&mut self, name: &str, help: &str, counts: &Counts) {
         self.head(name, "histogram", help);
-        for us in BOUNDS {
-            let label = format!("{{le=\"{}\"}}", us as f64 / 1e6);
-            self.value(&format!("{name}_bucket"), &label, counts.within(Duration::from_micros(us)));
+        self.counts(name, "", &BOUNDS, counts);
+    }
+
+    /// A histogram's lines; `label` is empty or ends with a comma.
+    fn counts(&mut self, name: &str, label: &str, bounds: &[u64], counts: &Counts) {
+        let (bucket, total) = (format!("{name}_bucket"), counts.total());
+        for &us in bounds {
+            let labels = format!("{{{label}le=\"{}\"}}", us as f64 / 1e6);
+            self.value(&bucket, &labels, counts.within(Duration::from_micros(us)));
         }
-        self.value(&format!("{name}_bucket"), "{le=\"+Inf\"}", counts.total());
-        self.value(&format!("{name}_sum"), "", counts.sum().as_secs_f64());
-        self.value(&format!("{name}_count"), "", counts.total());
+        self.value(&bucket, &format!("{{{label}le=\"+Inf\"}}"), total);
+        let labels = match label.trim_end_matches(',') {
+            "" => String::new(),
+            label => format!("{{{label}}}"),
+        };
+        self.value(&format!("{name}_sum"), &labels, counts.sum().as_secs_f64());
+        self.value(&format!("{name}_count"), &labels, total);
     }
 }
 
@@ -162,6 +175,11 @@ pub(super) fn page(app: &App) -> String {
     page.histogram("attempt_wait_seconds", "Until a worker takes an attempt.", &waited);
     let answered = counters.answered.read();
     page.histogram("attempt_seconds", "Until the disk has the decision.", &answered);
+    page.head("batch_stage_seconds", "histogram", "What a stage of a batch took.");
+    for (stage, times) in app.parts.decider.stages().all() {
+        let label = format!("stage=\"{stage}\",");
+        page.counts("batch_stage_seconds", &label, &STAGE_BOUNDS, &times.read());
+    }
     let wait = now.batches.wait_us / 1e6;
     page.gauge("batch_wait_seconds", "How long an attempt waits for others.", wait);
     page.gauge("batch_enough", "Attempts that are enough for a batch.", now.batches.enough);

@@ -39,7 +39,7 @@ pub struct Status {
     pub queue: Queue,
     /// Batches.
     pub batches: Batches,
-    /// The breaker of batches.
+    /// The breaker of batches: open, it has attempts decided one by one.
     pub breaker: Breaker,
     /// The breaker of attestation: open, it has attempts refused.
     pub attestation: Breaker,
@@ -122,15 +122,15 @@ pub struct Batches {
     pub lanes: usize,
 }
 
-/// A breaker's state.
+/// The state of a stage's breaker: of batches, of attestation, of the work on identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Batches are decided.
+    /// The stage works.
     Closed,
-    /// They fail, and attempts are decided one by one.
+    /// It failed several times in a row, and is spared for a while: see whose breaker it is.
     Open,
-    /// A batch is being tried.
+    /// One piece of work is tried.
     HalfOpen,
 }
 
@@ -159,7 +159,7 @@ impl From<State> for BreakerState {
     }
 }
 
-/// The breaker.
+/// A stage's breaker.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Breaker {
     /// Its state.
@@ -233,7 +233,7 @@ pub struct Log {
     pub signed_windows: u64,
     /// Commits.
     pub commits: u64,
-    /// Seconds of the processor for signing.
+    /// Seconds for signing, of all threads, waiting for a core included.
     pub signing_s: f64,
     /// Milliseconds until the disk has a batch, on average.
     pub durable_ms: f64,
@@ -292,7 +292,7 @@ pub struct Devices {
     pub proofs: Proofs,
     /// The cache of verdicts on them.
     pub verdicts: Verdicts,
-    /// The breaker of the work on identities.
+    /// The breaker of the work on identities: open, it has one done at a time.
     pub breaker: Breaker,
     /// Panics of it.
     pub panics: u64,
