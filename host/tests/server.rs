@@ -21,7 +21,9 @@ use serving::{
     Answer, Client, DIMS, IDLE, Server, attempt, capture, deployment, enrolment, person,
 };
 use symbolon_core::attest::Receipt;
+use symbolon_host::identity::registry::{DEFAULT_DEPTH, Registry};
 use symbolon_host::keyring::Keyring;
+use symbolon_host::keys::CustodianSeeds;
 use symbolon_host::server::access::{self, Role};
 use symbolon_host::store::Store;
 
@@ -643,11 +645,14 @@ fn bodies_that_do_not_come_are_in_nobody_s_way() {
 }
 
 /// Asks until the disk refuses something; gives the answers before that.
-fn until_refused(client: &mut Client, ask: impl Fn(usize) -> (&'static str, Value)) -> Vec<Answer> {
+fn until_refused(
+    client: &mut Client,
+    ask: impl Fn(usize) -> (&'static str, String, Value),
+) -> Vec<Answer> {
     let mut answers = Vec::new();
     loop {
-        let (path, body) = ask(answers.len());
-        let answer = client.post(path, &body);
+        let (method, path, body) = ask(answers.len());
+        let answer = client.send(method, &path, &[], body.to_string().as_bytes());
         if answer.status >= 300 {
             answer.problem(500, "E-IO");
             // It says that it is to be started anew, if it is there at all.
@@ -687,7 +692,8 @@ fn a_log_that_cannot_be_written_ends_it_and_takes_nothing_back() {
     let dir = deployment();
     let server = on_full_disk(dir.path());
     let mut client = server.client();
-    let decided = until_refused(&mut client, |_| ("/v1/authentications", attempt(0, 0)));
+    let ask = |_| ("POST", "/v1/authentications".into(), attempt(0, 0));
+    let decided = until_refused(&mut client, ask);
     failed_for_good(server, "the receipt log");
     assert!(!decided.is_empty());
 
@@ -711,7 +717,8 @@ fn a_store_that_cannot_be_written_ends_it_and_takes_nothing_back() {
     let dir = deployment();
     let server = on_full_disk(dir.path());
     let mut client = server.client();
-    let enrolled = until_refused(&mut client, |i| ("/v1/enrolments", enrolment(i + 1)));
+    let ask = |i| ("POST", "/v1/enrolments".into(), enrolment(i + 1));
+    let enrolled = until_refused(&mut client, ask);
     failed_for_good(server, "the template store");
     assert!(!enrolled.is_empty());
 
@@ -722,6 +729,31 @@ fn a_store_that_cannot_be_written_ends_it_and_takes_nothing_back() {
     assert_eq!(client.post("/v1/authentications", &attempt(last, last)).json()["accept"], true);
     client.enrol(last + 1..last + 2);
     server.stop();
+}
+
+#[test]
+fn a_registry_that_cannot_be_written_ends_it_and_takes_nothing_back() {
+    let dir = deployment();
+    let id = CustodianSeeds::load(dir.path()).unwrap().deployment.id;
+    Registry::create(dir.path(), DEFAULT_DEPTH, id).unwrap();
+    let server = on_full_disk(dir.path());
+    let mut client = server.client();
+    // Publications write most.
+    let changed = until_refused(&mut client, |i| match i % 8 {
+        7 => ("POST", "/v1/epochs".into(), json!({})),
+        _ => {
+            let leaf = json!({ "leaf": format!("{:064x}", (i as u128 + 1) << 104) });
+            ("PUT", format!("/v1/identities/{i}"), leaf)
+        }
+    });
+    failed_for_good(server, "the registry of identities");
+    assert!(!changed.is_empty());
+
+    // One of eight was a publication.
+    let enrolled = (changed.len() - changed.len() / 8) as u64;
+    let registry = Registry::open(dir.path()).unwrap();
+    assert!(registry.status().unwrap().enrolled >= enrolled);
+    assert_eq!(registry.failure(), None);
 }
 
 #[test]

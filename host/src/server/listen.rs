@@ -1,6 +1,6 @@
 //! Sockets: taken in up to a cap, over TLS 1.3 or not, with a limit for everything that a peer can delay.
 //!
-//! A connection is the peer's to delay while we have nothing to do for it ([`traffic`](super::traffic)): no request is under way,
+//! A connection is the peer's to delay while we have nothing to do for it (`server::traffic`): no request is under way,
 //! or what there is of a response is not taken. After a while of that it is closed in order; and what is left of
 //! responses, if it is not taken then either, is cut.
 
