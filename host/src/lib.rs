@@ -53,6 +53,7 @@ pub mod private_file;
 pub mod random;
 pub mod server;
 pub mod session;
+mod sha256;
 pub mod shield;
 pub mod signer;
 pub mod store;

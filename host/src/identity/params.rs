@@ -2,6 +2,7 @@
 
 use super::circuit::{COLUMNS, CONSTRAINTS, Circuit, DEGREE, DEPTH, PUBLIC, ROWS};
 use super::hash::{LEAF_TAG, NULLIFIER_TAG, PERMUTATION, WIDTH};
+use crate::sha256::{BLOCK, INITIAL, PADDING, compress, pad, write};
 use chacha20::ChaCha20Rng;
 use p3_air::{Air, RowWindow};
 use p3_challenger::{HashChallenger, SerializingChallenger32};
@@ -21,7 +22,6 @@ use p3_uni_stark::{
     AirLayout, ConjecturedSecurity, LegacySecurity, OpeningShape, ProvenSecurity, StarkConfig,
     StarkSecurityParams, VerifierConstraintFolder,
 };
-use sha2::block_api::compress256;
 use sha2::{Digest as _, Sha256};
 use std::slice;
 use std::sync::LazyLock;
@@ -53,15 +53,14 @@ impl CryptographicHasher<u8, [u8; 32]> for Sha {
     fn hash_many(&self, input: &[u8], out: &mut [[u8; 32]]) {
         let length = input.len().checked_div(out.len()).unwrap_or(0);
         // What one block holds with its padding.
-        if !(1..BLOCK - 8).contains(&length) {
+        if !(1..=BLOCK - PADDING).contains(&length) {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = self.hash_slice(&input[i * length..][..length]);
             }
             return;
         }
         let mut padded = [0; BLOCK];
-        padded[length] = 0x80;
-        padded[BLOCK - 8..].copy_from_slice(&(8 * length as u64).to_be_bytes());
+        pad(&mut padded, length, 0);
         // All are written before the first is read: a processor waits where it reads what it just wrote in parts.
         let mut blocks = [padded; 16];
         for (messages, out) in input.chunks(blocks.len() * length).zip(out.chunks_mut(blocks.len()))
@@ -99,20 +98,11 @@ impl CryptographicHasher<KoalaBear, [u8; 32]> for Sha {
     }
 }
 
-/// Bytes that SHA-256 takes at once.
-const BLOCK: usize = 64;
-
 /// What SHA-256's compression function makes of its initial state and a block.
 fn compressed(block: &[u8; BLOCK]) -> [u8; 32] {
-    let mut state = [
-        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
-        0x5be0cd19,
-    ];
-    compress256(&mut state, slice::from_ref(block));
-    let mut out = [0; 32];
-    for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-        *out = word.to_be_bytes();
-    }
+    let (mut state, mut out) = (INITIAL, [0; 32]);
+    compress(&mut state, slice::from_ref(block));
+    write(&state, &mut out);
     out
 }
 

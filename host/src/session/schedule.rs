@@ -7,7 +7,7 @@
 //! and short, and blocks are written before any is hashed.
 
 use crate::isa;
-use sha2::block_api::compress256;
+use crate::sha256::{BLOCK, INITIAL, PADDING, compress, pad, write};
 use std::ops::{Deref, DerefMut};
 use subtle::ConstantTimeEq;
 use symbolon_core::attest::{Digest, Domain, bulk};
@@ -82,50 +82,26 @@ pub(super) fn step(transcript: &Digest, message: &[u8]) -> Digest {
     bulk(isa::fastest(), STEP, &[transcript, message])
 }
 
-/// Where SHA-256 begins (FIPS 180-4, section 5.3.3).
-const INITIAL: [u32; 8] = [
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-];
 /// SHA-256 at the end of a block.
-type State = Wiped<u32, 8>;
+pub(super) type State = Wiped<u32, 8>;
 
-/// Bytes of a block.
-const BLOCK: usize = 64;
 /// The longest message: what is left of four blocks beside the padding.
 const LONGEST: usize = 4 * BLOCK - PADDING;
-/// A 1 and the message's length in bits.
-const PADDING: usize = 1 + 8;
 
 /// A message under a padded half of a key: zeros where nothing was written.
 type Message = Wiped<u8, { 4 * BLOCK }>;
-
-/// Pads a message of so many bytes, at most [`LONGEST`], that follows on a block.
-fn pad(message: &mut Message, size: usize) -> &[[u8; BLOCK]] {
-    message[size] = 0x80;
-    let blocks = &mut message.as_chunks_mut::<BLOCK>().0[..(size + PADDING).div_ceil(BLOCK)];
-    if let Some(end) = blocks.as_flattened_mut().last_chunk_mut() {
-        *end = (8 * (BLOCK + size) as u64).to_be_bytes();
-    }
-    blocks
-}
 
 /// Absorbs one padded half of a key (FIPS 198-1, section 4).
 fn begin(state: &mut State, key: &[u8; 32], pad: u8) {
     let mut block = Wiped([pad; BLOCK]);
     block.iter_mut().zip(key).for_each(|(out, byte)| *out ^= byte);
     **state = INITIAL;
-    compress256(state, std::slice::from_ref(&block));
-}
-
-fn write(state: &State, out: &mut [u8]) {
-    for (out, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(&**state) {
-        *out = word.to_be_bytes();
-    }
+    compress(state, std::slice::from_ref(&block));
 }
 
 /// HMAC-SHA-256 under a key, of which both padded halves are absorbed once.
 pub(super) struct Prf {
-    inner: State,
+    pub(super) inner: State,
     outer: State,
 }
 
@@ -146,18 +122,19 @@ impl Prf {
         out: [&mut [u8; 32]; N],
     ) {
         let mut states = [(); N].map(|()| Wiped(*self.inner));
-        let mut padded = messages.each_mut().map(|message| pad(message, size));
+        // Each follows on the key's block.
+        let mut padded = messages.each_mut().map(|message| pad(message, size, 1));
         for (state, blocks) in states.iter_mut().zip(&mut padded) {
-            compress256(state, blocks);
+            compress(state, blocks);
         }
         for (state, message) in states.iter_mut().zip(messages.iter_mut()) {
             message.fill(0);
             write(state, &mut message[..32]);
             **state = *self.outer;
         }
-        let mut padded = messages.each_mut().map(|message| pad(message, 32));
+        let mut padded = messages.each_mut().map(|message| pad(message, 32, 1));
         for (state, blocks) in states.iter_mut().zip(&mut padded) {
-            compress256(state, blocks);
+            compress(state, blocks);
         }
         states.iter().zip(out).for_each(|(state, out)| write(state, out));
     }
