@@ -255,6 +255,18 @@ fn demo(dims: usize, params: &str) -> Value {
         assert_eq!(count("accepted") + count("rejected"), 45);
         assert_eq!(report[rate].as_f64().unwrap(), count(wrong) as f64 / 45.0);
     }
+    // What is found again takes less than what is verified first.
+    let identity = |what: &str| report["identity"][what].as_f64().unwrap();
+    assert_eq!(
+        (identity("devices"), report["identity"]["bits"]["conjectured"].as_u64()),
+        (16.0, Some(100))
+    );
+    assert_eq!(report["identity"]["bits"]["proven"], 59);
+    assert!((35_000.0..40_000.0).contains(&identity("proof_bytes")));
+    for (cold, cached) in [("verify_us", "recall_us"), ("session_cold_us", "session_resume_us")] {
+        assert!(identity(cold) > 5.0 * identity(cached) && identity(cached) > 0.0, "{report}");
+    }
+    assert!(identity("session_cached_us") > 0.0 && identity("prove_us") > identity("verify_us"));
     let us = |stage: &str| report["batch_us"][stage].as_f64().unwrap();
     for stage in ["encrypt", "match", "decrypt", "total"] {
         assert!(us(stage) > 0.0, "{stage} takes {}", us(stage));
@@ -284,6 +296,17 @@ fn demo_tells_people_too() {
     let text = symbolon(["demo", "--identities", "2", "--attempts", "2", "--threads", "1"]).ok();
     assert!(text.contains("differ from the clear computation: 0"), "{text}");
     assert!(text.contains("all verify"), "{text}");
+    assert!(text.contains("soundness          100 bits conjectured, 59 proven"), "{text}");
+    for (row, note) in [
+        ("proof verified", "cold: the first time"),
+        ("proof found", "cached: two digests and a look-up"),
+        ("session, cold", "nullifier on the disk"),
+        ("session, cached", "fingerprint"),
+        ("session resumed", "a ticket"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(row));
+        assert!(line.is_some_and(|line| line.contains(" us  ") && line.contains(note)), "{text}");
+    }
     for (arguments, code) in [
         (["--dims", "0"], "E-DIMENSION"),
         (["--dims", "513"], "E-DIMENSION"),

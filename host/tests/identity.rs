@@ -309,8 +309,8 @@ fn on_the_command_line() {
     assert_eq!(made["context"], hex(&CONTEXT.node().encode()));
     assert_eq!(made["circuit"], hex(circuit_id()));
     assert_eq!(made["proof_bytes"], fs::metadata(&proof).unwrap().len());
-    assert_eq!(made["bits_conjectured"], security().random_words);
-    assert_eq!(made["bits_proven"], security().johnson);
+    assert_eq!(made["bits_conjectured"], security().conjectured());
+    assert_eq!(made["bits_proven"], security().proven());
     assert!(made["prove_us"].as_f64().unwrap() > 0.0);
     // None is overwritten.
     assert_eq!(make(&proof).code, Some(2));

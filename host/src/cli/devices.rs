@@ -280,10 +280,6 @@ fn recall(gate: &Gate, devices: &[Device]) -> Result<f64> {
     Ok(median(times))
 }
 
-fn proven(security: &Security) -> usize {
-    security.johnson.max(security.unique)
-}
-
 impl Report {
     pub fn print(&self, output: &mut Output) -> Result<()> {
         let Self { devices, security, proof_bytes, .. } = self;
@@ -294,8 +290,8 @@ impl Report {
         output.line(format!(
             "{:<18} {} bits conjectured, {} proven",
             "soundness",
-            security.ethstark,
-            proven(security)
+            security.conjectured(),
+            security.proven()
         ))?;
         for (what, us, note) in [
             ("proof made", self.prove, "by the device, once an epoch"),
@@ -318,7 +314,9 @@ impl Report {
         json!({
             "devices": self.devices,
             "proof_bytes": self.proof_bytes,
-            "bits": { "conjectured": self.security.ethstark, "proven": proven(&self.security) },
+            "bits": {
+                "conjectured": self.security.conjectured(), "proven": self.security.proven(),
+            },
             "prove_us": tenth(self.prove),
             "verify_us": tenth(self.verify),
             "recall_us": tenth(self.recall),

@@ -155,8 +155,8 @@ fn report(
         let mut line = json!({
             "root": root, "context": context, "nullifier": nullifier,
             "circuit": hex(circuit), "fingerprint": fingerprint, "proof_bytes": proof.len(),
-            "bits_conjectured": bits.random_words, "bits_conjectured_ethstark": bits.ethstark,
-            "bits_proven": bits.johnson, "bits_proven_unique_decoding": bits.unique,
+            "bits_conjectured": bits.conjectured(), "bits_conjectured_ethstark": bits.ethstark,
+            "bits_proven": bits.proven(), "bits_proven_unique_decoding": bits.unique,
         });
         line[format!("{what}_us")] = Value::from(us.round());
         return output.line(line.to_string());
@@ -168,7 +168,8 @@ fn report(
     output.line(format!("{past} in {:.2} ms; the proof has {} bytes", us / 1e3, proof.len()))?;
     output.line(format!(
         "security: {} bits by conjecture, {} proven",
-        bits.random_words, bits.johnson
+        bits.conjectured(),
+        bits.proven()
     ))
 }
 

@@ -282,6 +282,20 @@ pub struct Security {
     pub unique: usize,
 }
 
+impl Security {
+    /// What is said where there is room for one figure: of the conjectures the one that is not refuted.
+    #[must_use]
+    pub fn conjectured(&self) -> usize {
+        self.random_words
+    }
+
+    /// What is proven, by whichever way proves more.
+    #[must_use]
+    pub fn proven(&self) -> usize {
+        self.johnson.max(self.unique)
+    }
+}
+
 /// The figures of these parameters and this circuit.
 #[must_use]
 pub fn security() -> Security {
@@ -381,6 +395,7 @@ mod tests {
     fn security_is_what_the_documents_say() {
         let known = Security { ethstark: 102, random_words: 100, johnson: 59, unique: 33 };
         assert_eq!(security(), known);
+        assert_eq!((known.conjectured(), known.proven()), (100, 59));
         // By hand: what the queries are worth, under the conjecture and up to Johnson's bound, where a query
         // is worth half as much, less a little.
         assert!(LOG_BLOWUP * QUERIES + GRINDING >= known.ethstark);
