@@ -9,6 +9,7 @@ use p3_field::{PrimeCharacteristicRing, PrimeField32};
 use p3_koala_bear::{KoalaBear, Poseidon2KoalaBear, default_koalabear_poseidon2_16};
 use p3_symmetric::Permutation;
 use std::sync::LazyLock;
+use subtle::{Choice, ConditionallySelectable};
 use symbolon_core::attest::Digest;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -81,8 +82,7 @@ impl Secret {
     pub fn of_seed(seed: &[u8; Self::SEED]) -> Self {
         let mut secret = Self([0; SECRET]);
         for (element, bytes) in secret.0.iter_mut().zip(seed.as_chunks::<8>().0) {
-            // By reduction in the field: no division of secret data.
-            *element = KoalaBear::from_int(u64::from_le_bytes(*bytes)).as_canonical_u32();
+            *element = residue(u64::from_le_bytes(*bytes));
         }
         secret
     }
@@ -111,6 +111,17 @@ impl Secret {
     }
 }
 
+/// A secret word mod p. The library divides words of 64 bits, in a time that depends on them; this is Barrett's way.
+fn residue(word: u64) -> u32 {
+    const P: u64 = KoalaBear::ORDER_U32 as u64;
+    // The quotient, or one less: what is left is below 2p.
+    let quotient = ((u128::from(word) * u128::from(u64::MAX / P)) >> 64) as u64;
+    let left = word.wrapping_sub(quotient.wrapping_mul(P));
+    let less = left.wrapping_sub(P);
+    let is_below = Choice::from((less >> 63) as u8);
+    u64::conditional_select(&less, &left, is_below) as u32
+}
+
 /// A node of its two children: the first half of P(left, right) + (left, right).
 #[must_use]
 pub fn compress(left: &Node, right: &Node) -> Node {
@@ -123,4 +134,43 @@ pub fn compress(left: &Node, right: &Node) -> Node {
         *out += element;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chacha20::ChaCha20Rng;
+    use rand_core::{Rng, SeedableRng};
+
+    #[test]
+    fn residues_are_remainders() {
+        let p = u64::from(KoalaBear::ORDER_U32);
+        let check = |word: u64| {
+            let remainder = u128::from(word) % u128::from(p);
+            assert_eq!(u128::from(residue(word)), remainder, "{word:#x}");
+            assert_eq!(residue(word), KoalaBear::from_int(word).as_canonical_u32());
+        };
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        for _ in 0..100_000 {
+            let word = rng.next_u64();
+            check(word);
+            check(word >> (word % 64));
+            // Beside a multiple of p, and of 2^32.
+            let near = [word / p * p, word >> 32 << 32];
+            near.iter().for_each(|at| (0..3).for_each(|step| check((at + step).wrapping_sub(1))));
+        }
+        let edges = [0, p, 2 * p, p << 32, u64::MAX / p * p, u64::MAX / 2, u64::MAX];
+        edges.iter().for_each(|edge| {
+            (0..5).for_each(|step| check(edge.wrapping_add(step).wrapping_sub(2)))
+        });
+    }
+
+    /// What a seed is the secret of does not change: it is on people's devices.
+    #[test]
+    fn a_seed_is_reduced_word_by_word() {
+        let seed: [u8; Secret::SEED] = std::array::from_fn(|i| (i * i + 0x9d) as u8);
+        let words = seed.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        let known: Vec<_> = words.map(KoalaBear::from_int).collect();
+        assert_eq!(Secret::of_seed(&seed).elements().as_slice(), known);
+    }
 }
