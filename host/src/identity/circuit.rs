@@ -171,7 +171,19 @@ pub(super) fn trace(
     index: u64,
     siblings: &[Node],
 ) -> (RowMajorMatrix<KoalaBear>, Statement) {
-    let mut values = Vec::with_capacity(ROWS * COLUMNS);
+    trace_of(DEPTH, secret, attributes, context, index, siblings)
+}
+
+/// The same of a tree of so many levels.
+pub(super) fn trace_of(
+    levels: usize,
+    secret: &Secret,
+    attributes: &Node,
+    context: &Node,
+    index: u64,
+    siblings: &[Node],
+) -> (RowMajorMatrix<KoalaBear>, Statement) {
+    let mut values = Vec::with_capacity((levels + 2) * COLUMNS);
     let mut row = |left: &Node, right: &Node, side: u32| {
         let input = array::from_fn(|i| if i < NODE { left.0[i] } else { right.0[i - NODE] });
         values.extend(input);
@@ -185,9 +197,9 @@ pub(super) fn trace(
     };
     let nullifier = row(&tagged(NULLIFIER_TAG), context, FIRST);
     let mut node = row(&tagged(LEAF_TAG), attributes, 0);
-    for level in 0..DEPTH {
+    for level in 0..levels {
         let sibling = siblings.get(level).unwrap_or(&Node::ZERO);
-        let side = (index >> level) & 1;
+        let side = index.checked_shr(level as u32).unwrap_or(0) & 1;
         node = match side {
             0 => row(&node, sibling, 0),
             _ => row(sibling, &node, 1),

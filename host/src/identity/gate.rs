@@ -17,7 +17,7 @@
 //!   transcript. The proof itself shows nothing, as it is no secret; that is why it need not be sent again, and why
 //!   seeing one, or its fingerprint, helps nobody else;
 //! - names a statement that was verified *here*, in this epoch, by this circuit: another statement, circuit or
-//!   proof has another fingerprint, or SHA3-256 has a collision;
+//!   proof has another fingerprint, or SHA3-256 has a collision, or KT128, by which the proof goes into it;
 //! - was enrolled when that epoch's root was published, and nobody was revoked since: a publication that follows
 //!   a revocation withdraws the roots before it, and is asked for before the cache is.
 //!

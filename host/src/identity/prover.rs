@@ -88,3 +88,47 @@ impl Prover {
         Ok((statement, proof))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::circuit::ROWS;
+    use super::super::hash::compress;
+    use super::*;
+    use p3_koala_bear::KoalaBear;
+    use std::collections::HashMap;
+
+    /// What is opened at a position depends on the table and on what hides it alone: of proofs of one statement that were
+    /// hidden in the same way, some would open the same. With 16 of them two share a position 8 times, on average, and
+    /// those that fold four into one 30 times.
+    #[test]
+    fn what_hides_is_drawn_for_every_proof() {
+        const PROOFS: usize = 16;
+        let credential = Credential::draw(b"attributes").unwrap();
+        let context = Context { deployment: [1; 16], device: [2; 32], epoch: 3 };
+        let root = (2..ROWS).fold(credential.leaf(), |node, _| compress(&node, &Node::ZERO));
+        let place = Place { index: 0, siblings: &[], root };
+        let prover = Prover::new();
+        // Rows of the random polynomials, of the table and of the quotient's salts, and salts of what is folded.
+        let mut seen = [(); 4].map(|()| HashMap::new());
+        let mut again = [0; 4];
+        for number in 0..PROOFS {
+            let (_, proof) = prover.prove(&credential, &place, &context).unwrap();
+            let mut note = |what: usize, row: &[Vec<KoalaBear>]| {
+                let before = seen[what].insert(row.concat(), number);
+                again[what] += usize::from(before.is_some_and(|before| before != number));
+            };
+            codec::decode(&proof, |proof| {
+                let (_, fri) = &proof.opening_proof;
+                let [random, table, quotient] = &fri.input_openings[..] else { panic!("three") };
+                random.opened_values.iter().for_each(|row| note(0, row));
+                table.opened_values.iter().for_each(|row| note(1, row));
+                quotient.opening_proof.0.iter().for_each(|row| note(2, row));
+                fri.commit_phase_openings[0].opening_proof.0.iter().for_each(|row| note(3, row));
+            })
+            .unwrap();
+        }
+        assert_eq!(again[..3], [0; 3]);
+        // Salts of 31 bits may be equal by chance, but not so many.
+        assert!(again[3] < 4, "{}", again[3]);
+    }
+}

@@ -88,32 +88,76 @@ impl<'a> Air<VerifierConstraintFolder<'a, Config>> for Pinned {
 
 #[cfg(test)]
 mod tests {
-    use super::super::codec;
+    use super::super::circuit::{self, COLUMNS, DEPTH, PUBLIC, ROWS};
     use super::super::hash::{Node, Secret};
-    use super::super::{circuit, params};
+    use super::super::params::{self, LOG_DEGREE};
     use super::*;
-    use p3_uni_stark::prove_with_preprocessed;
+    use p3_air::AirLayout;
+    use p3_uni_stark::{
+        get_log_num_quotient_chunks, get_symbolic_constraints, prove_with_preprocessed,
+    };
+
+    /// A proof by a circuit's id, in a tree of so many levels.
+    fn prove(circuit: &Digest, levels: usize) -> (Statement, codec::Proof) {
+        let secret = Secret::of_seed(&[5; Secret::SEED]);
+        let (table, statement) =
+            circuit::trace_of(levels, &secret, &Node::ZERO, &Node::ZERO, 0, &[]);
+        let config = config(circuit, [1, 2, 3].map(|n| ChaCha20Rng::from_seed([n; 32])));
+        let public = public_values(&statement);
+        let proof = prove_with_preprocessed(&config, &Circuit, table, &public, None);
+        (statement, proof.unwrap())
+    }
 
     #[test]
     fn proofs_of_another_circuit_do_not_verify() {
-        let secret = Secret::of_seed(&[5; Secret::SEED]);
-        let (table, statement) = circuit::trace(&secret, &Node::ZERO, &Node::ZERO, 0, &[]);
         let mut other = *params::circuit_id();
         other[31] ^= 1;
-        let public = public_values(&statement);
-        let prove = |circuit| {
-            let config = config(circuit, [1, 2, 3].map(|n| ChaCha20Rng::from_seed([n; 32])));
-            let proof = prove_with_preprocessed(&config, &Circuit, table.clone(), &public, None);
-            codec::encode(proof.unwrap())
-        };
-        let proof = prove(params::circuit_id());
+        let (statement, proof) = prove(params::circuit_id(), DEPTH);
+        let proof = codec::encode(proof);
         Verifier::new().verify(&statement, &proof).unwrap();
         assert_eq!(
             Verifier::of(&other).verify(&statement, &proof).unwrap_err().kind(),
             Kind::Proof
         );
-        let proof = prove(&other);
+        let (statement, proof) = prove(&other, DEPTH);
+        let proof = codec::encode(proof);
         Verifier::of(&other).verify(&statement, &proof).unwrap();
         assert_eq!(Verifier::new().verify(&statement, &proof).unwrap_err().kind(), Kind::Proof);
+    }
+
+    /// In a tree of another depth leaves are where inner nodes are in ours. The library takes a table's height from the
+    /// proof, and such a proof for good.
+    #[test]
+    fn proofs_of_another_height_do_not_verify() {
+        let (statement, proof) = prove(params::circuit_id(), 2 * ROWS - 2);
+        assert_eq!(proof.degree_bits, LOG_DEGREE + 1);
+        let verifier = Verifier::new();
+        let public = public_values(&statement);
+        assert!(verify(&verifier.config, &Pinned, &proof, &public).is_ok(), "to the library it is");
+        let error = verifier.verify(&statement, &codec::encode(proof)).unwrap_err();
+        assert_eq!(error.kind(), Kind::ProofFormat);
+
+        // Of a proof of the right height the bytes do not say it: another one is encoded the same.
+        let (statement, mut proof) = prove(params::circuit_id(), DEPTH);
+        assert_eq!(proof.degree_bits, LOG_DEGREE);
+        proof.degree_bits += 1;
+        let public = public_values(&statement);
+        assert!(
+            shield(|| verify(&verifier.config, &Pinned, &proof, &public).is_ok()) != Some(true)
+        );
+        verifier.verify(&statement, &codec::encode(proof)).unwrap();
+    }
+
+    /// The constraints are not shown as polynomials, so no degree is derived from them; it is the one that they have.
+    #[test]
+    fn the_degree_is_known_beforehand() {
+        let layout =
+            AirLayout { main_width: COLUMNS, num_public_values: PUBLIC, ..AirLayout::default() };
+        assert!(get_symbolic_constraints(&Pinned, layout).is_empty());
+        let chunks = [
+            get_log_num_quotient_chunks(&Pinned, layout, ROWS, 1),
+            get_log_num_quotient_chunks(&Circuit, layout, ROWS, 1),
+        ];
+        assert_eq!(chunks[0], chunks[1]);
     }
 }
