@@ -1,5 +1,6 @@
 //! Models of the cache, as `loom.rs` has them of pools: each must hold as the code stands, and must fail with a
-//! mistake in it (`cache::faults`). `cargo xtask loom`.
+//! mistake in it (`cache::faults`), by itself or with another in which the threads have exchanged their parts. `cargo xtask
+//! loom`.
 #![cfg(loom)]
 
 use chacha20::ChaCha20Rng;
@@ -15,15 +16,19 @@ use symbolon_core::cache::{
 /// A model has few steps: preemptions beyond two are for nobody's patience.
 const PREEMPTIONS: usize = 2;
 
-/// A cache of one set.
+/// A cache of one set that counts nothing.
 fn cache(faults: Faults) -> &'static Cache<'static> {
+    with_shards::<0>(faults)
+}
+
+fn with_shards<const SHARDS: usize>(faults: Faults) -> &'static Cache<'static> {
     // A reference count of loom's would order the threads by itself; whoever models forgets.
     let memory = Memory {
         tags: Box::leak(Box::new([Tags::new()])),
         sets: Box::leak(Box::new([Set::new()])),
         entries: Box::leak(Box::new([std::array::from_fn(|_| Entry::new())])),
         sketch: Box::leak(Box::new(std::array::from_fn::<_, 8, _>(|_| Line::new()))),
-        shards: Box::leak(Box::<[Shard; 0]>::new([])),
+        shards: Box::leak(Box::new(std::array::from_fn::<_, SHARDS, _>(|_| Shard::new()))),
     };
     let key = Key::draw(&mut ChaCha20Rng::from_seed([1; 32]));
     Box::leak(Box::new(Cache::broken(memory, key, faults).unwrap()))
@@ -44,7 +49,7 @@ fn put(cache: &Cache<'_>, ticket: Ticket, number: u8) -> Outcome {
     cache.handle().insert(ticket, &digest(number), record(number), 0)
 }
 
-/// At the last tick at which it holds, and at the first at which it does not.
+/// At the last tick at which it holds.
 fn look(cache: &Cache<'_>, number: u8) -> Option<Verdict> {
     let found = cache.handle().get(&digest(number), 9 + u32::from(number), 0).ok();
     assert!(found.is_none_or(|verdict| verdict == record(number).verdict), "torn");
@@ -130,7 +135,11 @@ fn evict_and_read(faults: Faults) {
     }
     // The oldest on probation is the first, whose verdict is another than that of the new one.
     let ticket = cache.handle().ticket(&digest(19));
-    let reader = thread::spawn(move || _ = look(cache, 2));
+    let reader = thread::spawn(move || {
+        // At the first tick at which it does not hold, and the new one does.
+        assert!(cache.handle().get(&digest(2), 12, 0).is_err(), "torn");
+        look(cache, 2);
+    });
     assert_eq!(put(cache, ticket, 19), Outcome::Inserted);
     reader.join().unwrap();
     assert!(look(cache, 19).is_some());
@@ -139,6 +148,12 @@ fn evict_and_read(faults: Faults) {
 #[test]
 fn evicting_and_reading() {
     holds(evict_and_read);
+}
+
+/// The old digest with the new one's expiry.
+#[test]
+fn evicting_and_reading_needs_the_second_look() {
+    fails(Faults { no_second_look: true, ..Faults::NONE }, evict_and_read);
 }
 
 /// A removal and an insertion with a ticket from before: nothing is left, whoever comes first.
@@ -191,20 +206,32 @@ fn removing_and_inserting_needs_cancellation() {
 }
 
 /// The same where a verdict is there and another is to take its place.
+fn remove_and_replace(faults: Faults) {
+    let cache = cache(faults);
+    let ticket = cache.handle().ticket(&digest(1));
+    assert_eq!(put(cache, ticket, 1), Outcome::Inserted);
+    let writer = thread::spawn(move || {
+        let _ = put(cache, ticket, 1);
+    });
+    cache.handle().remove(&digest(1));
+    assert!(look(cache, 1).is_none());
+    writer.join().unwrap();
+    assert!(look(cache, 1).is_none());
+}
+
 #[test]
 fn removing_and_replacing() {
-    holds(|faults| {
-        let cache = cache(faults);
-        let ticket = cache.handle().ticket(&digest(1));
-        assert_eq!(put(cache, ticket, 1), Outcome::Inserted);
-        let writer = thread::spawn(move || {
-            let _ = put(cache, ticket, 1);
-        });
-        cache.handle().remove(&digest(1));
-        assert!(look(cache, 1).is_none());
-        writer.join().unwrap();
-        assert!(look(cache, 1).is_none());
-    });
+    holds(remove_and_replace);
+}
+
+#[test]
+fn removing_and_replacing_needs_the_ticket() {
+    fails(Faults { no_ticket_check: true, ..Faults::NONE }, remove_and_replace);
+}
+
+#[test]
+fn removing_and_replacing_needs_cancellation() {
+    fails(Faults { no_cancellation: true, ..Faults::NONE }, remove_and_replace);
 }
 
 /// Two verdicts on one digest at once, in two entries: at most one is left, or an older one could come back later.
@@ -230,36 +257,75 @@ fn inserting_twice_needs_the_older_one_ended() {
 }
 
 /// Two writers of different digests: the later may take the earlier one's entry, but they are whole.
+fn two_writers(faults: Faults) {
+    let cache = cache(faults);
+    let ticket = cache.handle().ticket(&digest(1));
+    let writer = thread::spawn(move || put(cache, ticket, 2));
+    let one = put(cache, ticket, 1);
+    let two = writer.join().unwrap();
+    let (first, second) = (look(cache, 1).is_some(), look(cache, 2).is_some());
+    assert!(first || second);
+    assert!(!first || one == Outcome::Inserted);
+    assert!(!second || two == Outcome::Inserted);
+}
+
 #[test]
-fn two_writers() {
-    holds(|faults| {
-        let cache = cache(faults);
-        let ticket = cache.handle().ticket(&digest(1));
-        let writer = thread::spawn(move || put(cache, ticket, 2));
-        let one = put(cache, ticket, 1);
-        let two = writer.join().unwrap();
-        let (first, second) = (look(cache, 1).is_some(), look(cache, 2).is_some());
-        assert!(first || second);
-        assert!(!first || one == Outcome::Inserted);
-        assert!(!second || two == Outcome::Inserted);
-    });
+fn writing_twice() {
+    holds(two_writers);
+}
+
+#[test]
+fn writing_twice_needs_the_claim() {
+    fails(Faults { no_claim: true, ..Faults::NONE }, two_writers);
 }
 
 /// Reader, writer and removal.
-#[test]
-fn all_three() {
-    holds(|faults| {
-        let cache = cache(faults);
-        let ticket = cache.handle().ticket(&digest(1));
-        let writer = thread::spawn(move || {
-            let _ = put(cache, ticket, 1);
-        });
-        let reader = thread::spawn(move || {
-            look(cache, 1);
-        });
-        cache.handle().remove(&digest(1));
-        writer.join().unwrap();
-        reader.join().unwrap();
-        assert!(look(cache, 1).is_none());
+fn all_three(faults: Faults) {
+    let cache = cache(faults);
+    let ticket = cache.handle().ticket(&digest(1));
+    let writer = thread::spawn(move || {
+        let _ = put(cache, ticket, 1);
     });
+    let reader = thread::spawn(move || {
+        look(cache, 1);
+    });
+    cache.handle().remove(&digest(1));
+    writer.join().unwrap();
+    reader.join().unwrap();
+    assert!(look(cache, 1).is_none());
+}
+
+#[test]
+fn all_three_at_once() {
+    holds(all_three);
+}
+
+#[test]
+fn all_three_at_once_need_the_ticket() {
+    fails(Faults { no_ticket_check: true, ..Faults::NONE }, all_three);
+}
+
+#[test]
+fn all_three_at_once_need_cancellation() {
+    fails(Faults { no_cancellation: true, ..Faults::NONE }, all_three);
+}
+
+/// Two threads count in one shard, which is nobody's own: all is counted.
+fn count_together(faults: Faults) {
+    let cache = with_shards::<1>(faults);
+    let look_twice = move || (0..2).for_each(|_| _ = cache.handle().get(&digest(1), 0, 0));
+    let other = thread::spawn(look_twice);
+    look_twice();
+    other.join().unwrap();
+    assert_eq!(cache.stats().misses, 4);
+}
+
+#[test]
+fn counting_together() {
+    holds(count_together);
+}
+
+#[test]
+fn counting_together_needs_a_shard_that_is_nobodys_own() {
+    fails(Faults { last_lent: true, ..Faults::NONE }, count_together);
 }

@@ -46,7 +46,7 @@ pub const fn bucket_start(bucket: usize) -> u32 {
     if bucket < 4 { bucket } else { (4 + bucket % 4) << (bucket / 4 - 1) }
 }
 
-/// The counters of one handle at a time.
+/// The counters of one handle at a time; a cache's last are shared by those who find no others.
 #[repr(C, align(128))]
 pub struct Shard {
     counts: [Count; EVENTS],

@@ -140,14 +140,18 @@ impl Entry {
     }
 
     /// Takes the entry from its readers, and from the clock's hand. None where another writer has it.
-    pub(super) fn claim(&self) -> Option<Claim> {
+    pub(super) fn claim(&self, faults: Faults) -> Option<Claim> {
         let state = self.state.load(Relaxed);
         if ![EMPTY, VALID].contains(&(state & KIND)) {
             return None;
         }
         let claimed = next(state, WRITING);
-        // Acquire: what the last writer wrote comes before what this one will write.
-        self.state.compare_exchange(state, claimed, Acquire, Relaxed).ok()?;
+        if faults.claims_alone() {
+            // Acquire: what the last writer wrote comes before what this one will write.
+            self.state.compare_exchange(state, claimed, Acquire, Relaxed).ok()?;
+        } else {
+            self.state.store(claimed, Relaxed);
+        }
         // Who reads a word of what follows sees the claim.
         fence(Release);
         Some(Claim(claimed))

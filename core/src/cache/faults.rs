@@ -1,6 +1,7 @@
 //! What a model breaks on purpose, to see that it would notice.
 #![cfg_attr(loom, allow(missing_docs))]
 
+use super::count::Shard;
 use crate::primitive::atomic::Ordering;
 
 /// Mistakes to make. Outside of models there is none to choose, and this is nothing.
@@ -21,6 +22,12 @@ pub struct Faults {
     /// A writer leaves other verdicts for its digest alone.
     #[cfg(loom)]
     pub keep_doubles: bool,
+    /// A writer takes an entry without asking whether another has it.
+    #[cfg(loom)]
+    pub no_claim: bool,
+    /// The counters that many share are lent to one as its own as well.
+    #[cfg(loom)]
+    pub last_lent: bool,
 }
 
 macro_rules! unless {
@@ -47,6 +54,10 @@ impl Faults {
         no_ticket_check: false,
         #[cfg(loom)]
         keep_doubles: false,
+        #[cfg(loom)]
+        no_claim: false,
+        #[cfg(loom)]
+        last_lent: false,
     };
 
     pub(super) const fn checks_twice(self) -> bool {
@@ -71,5 +82,15 @@ impl Faults {
 
     pub(super) const fn ends_doubles(self) -> bool {
         unless!(keep_doubles, self, false, true)
+    }
+
+    pub(super) const fn claims_alone(self) -> bool {
+        unless!(no_claim, self, false, true)
+    }
+
+    /// Those that one handle at a time may have to itself.
+    pub(super) fn lent(self, shards: &[Shard]) -> &[Shard] {
+        let all_but_last = shards.split_last().map(|(_, own)| own).unwrap_or_default();
+        unless!(last_lent, self, shards, all_but_last)
     }
 }

@@ -6,7 +6,8 @@
 //! ```
 //! # use symbolon_core::cache::{Cache, Fixed, Key, Outcome, Record, Verdict};
 //! # let mut rng = <chacha20::ChaCha20Rng as rand_core::SeedableRng>::from_seed([7; 32]);
-//! let mut memory = Fixed::<64, 64, 1>::new(); // 1,024 entries, a sketch of 4 KiB, counters for one thread
+//! // 1,024 entries, a sketch of 4 KiB, counters for one thread and for all others.
+//! let mut memory = Fixed::<64, 64, 2>::new();
 //! let cache: Cache = Cache::new(memory.memory(), Key::draw(&mut rng))?;
 //! let handle = cache.handle();
 //! let (digest, now, epoch) = ([7; 32], 1_000, 3);
@@ -58,8 +59,8 @@
 //! 4. A cancelled entry stays its writer's until he comes back, so no two write the same words.
 //!
 //! Nobody waits: look-ups are wait-free, everything else is lock-free. A writer that never comes back costs its entry.
-//! `core/tests/loom_cache.rs` checks this, and that it fails without the second look, the release, the ticket's check,
-//! cancellation, and the end of doubles.
+//! `core/tests/loom_cache.rs` checks this, and that it fails without the second look, the release, the claim's exchange,
+//! the ticket's check, cancellation, and the end of doubles.
 //!
 //! # Admission and eviction
 //! Two entries of a set are on probation, in order of arrival (as in S3-FIFO: Yang et al., FIFO Queues are All You Need
@@ -75,8 +76,9 @@
 //! sketch (no better, and a line more a hit); proof by being counted twice (1 fewer where the ranks shift).
 //!
 //! # What is counted
-//! [`Stats`] and a histogram of times, in a [`Shard`] for each handle: loads and stores of its own line, exchanges only
-//! where threads outnumber shards. `OBSERVED = false` is the same cache without, for a comparison.
+//! [`Stats`] and a histogram of times, in a [`Shard`] for each handle: loads and stores of its own line. The last shard is
+//! nobody's own: handles that find no other share it, and exchange. `OBSERVED = false` is the same cache without, for a
+//! comparison.
 
 mod count;
 mod entry;

@@ -27,7 +27,7 @@ pub struct Memory<'m> {
     pub entries: &'m mut [[Entry; WAYS]],
     /// A power of two: [`sketch::LINES`](super::LINES), or fewer where memory is short.
     pub sketch: &'m mut [Line],
-    /// One for each thread that counts; with none nothing is counted. Threads without one of their own share the last.
+    /// One for each thread that counts, and a last one, which the others share; with none nothing is counted.
     pub shards: &'m mut [Shard],
 }
 
@@ -179,7 +179,7 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
         WAYS * self.sets.len()
     }
 
-    /// A thread's access, with counters of its own while there are any.
+    /// A thread's access, with counters of its own while there are any: one set fewer than there are shards.
     #[must_use]
     pub fn handle(&self) -> Handle<'_, OBSERVED> {
         self.handle_near(0)
@@ -189,14 +189,14 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
     /// a handle often meet nobody if each asks for a number of its own.
     #[must_use]
     pub fn handle_near(&self, number: usize) -> Handle<'_, OBSERVED> {
-        let first = number.checked_rem(self.shards.len()).unwrap_or(0);
-        let (before, from) = self.shards.split_at_checked(first).unwrap_or_default();
-        let free = from.iter().chain(before).filter(|_| OBSERVED).find(|shard| shard.take());
-        let (shard, own) = match free {
-            Some(shard) => (Some(shard), true),
-            None => (self.shards.last().filter(|_| OBSERVED), false),
-        };
-        Handle { cache: self, shard, own, alone: PhantomData }
+        let shards = if OBSERVED { self.shards } else { &[] };
+        let shared = shards.last();
+        // Nobody has the last to itself: who counts there by a load and a store would undo what others count.
+        let own = self.faults.lent(shards);
+        let first = number.checked_rem(own.len()).unwrap_or(0);
+        let (before, from) = own.split_at_checked(first).unwrap_or_default();
+        let free = from.iter().chain(before).find(|shard| shard.take());
+        Handle { cache: self, shard: free.or(shared), own: free.is_some(), alone: PhantomData }
     }
 
     /// What was done.
@@ -398,7 +398,7 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
             }
         };
         let entry = place.entry(way)?;
-        let claim = entry.claim()?;
+        let claim = entry.claim(faults)?;
         place.tags.set(way, place.tag());
         if faults.checks_tickets() && set.removals_since_claim() != ticket.removals {
             entry.abandon(claim);

@@ -34,7 +34,8 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// For at least `capacity` verdicts, and counters for so many threads: 65.5 bytes a verdict and half a megabyte.
+    /// For at least `capacity` verdicts, and counters for so many threads, beyond which they share, or none: 65.5 bytes a
+    /// verdict and half a megabyte.
     #[must_use]
     pub fn new(capacity: usize, threads: usize) -> Self {
         let sets = capacity.div_ceil(WAYS);
@@ -43,7 +44,8 @@ impl Heap {
             sets: table(sets, Set::new),
             entries: table(sets, || [const { Entry::new() }; WAYS]),
             sketch: table(LINES, Line::new),
-            shards: table(threads, Shard::new),
+            // The last is shared, by threads without one of their own.
+            shards: table(if threads == 0 { 0 } else { threads + 1 }, Shard::new),
         }
     }
 
