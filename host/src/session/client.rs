@@ -27,8 +27,11 @@ use symbolon_core::kem::{CIPHERTEXT_SIZE, Encapsulate, SECRET_SIZE};
 use symbolon_platform::clock;
 use zeroize::Zeroizing;
 
-/// 64-bit words of stack to wipe after secrets were worked with.
+// 64-bit words of stack to wipe after secrets were worked with.
+
 const STACK: usize = 8 * 1024 / 8;
+/// A ciphertext and a signature are in the same frame, above those that have secrets.
+const BEGIN_STACK: usize = 16 * 1024 / 8;
 
 /// How far the server's clock may be ahead of ours.
 const SKEW_MS: u64 = 5 * 60 * 1000;
@@ -59,7 +62,7 @@ pub struct Greeted {
 
 /// The server is to answer.
 pub struct Begun {
-    handshake: Box<Handshake>,
+    pub(super) handshake: Box<Handshake>,
     device: Digest,
     version: u32,
     epochs: Epochs,
@@ -128,6 +131,16 @@ impl<'a> Client<'a> {
     pub fn begin(
         &self,
         greeted: Greeted,
+        message: &[u8],
+        presented: Presented<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Begun> {
+        wiping::<BEGIN_STACK, _>(|| self.answer(&greeted, message, presented, out))
+    }
+
+    fn answer(
+        &self,
+        greeted: &Greeted,
         message: &[u8],
         presented: Presented<'_>,
         out: &mut Vec<u8>,

@@ -22,7 +22,7 @@ use symbolon_core::kem::SECRET_SIZE;
 
 /// A handshake from the ciphertext on: in a box, where its secrets stay.
 pub(super) struct Handshake {
-    secret: Prf,
+    pub(super) secret: Prf,
     transcript: Digest,
     /// The client's messages.
     client: Half,

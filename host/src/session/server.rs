@@ -231,20 +231,20 @@ impl Server {
         self.tickets.rotate(self.clock.now())
     }
 
-    /// Ends a session. Gives whether there was one.
+    /// Ends a session. Gives whether there was one whose time was not over.
     pub fn revoke(&self, session: SessionId) -> bool {
-        self.table.end(session)
+        self.table.end(session, self.clock.now())
     }
 
     /// Ends all sessions that a device has, and gives how many. That it makes no new one is the business of
     /// [`Admit`]: tell it first.
     pub fn revoke_device(&self, device: &Digest) -> usize {
-        self.table.end_of(Some(device))
+        self.table.end_of(Some(device), self.clock.now())
     }
 
     /// Ends all sessions, and gives how many.
     pub fn revoke_all(&self) -> usize {
-        self.table.end_of(None)
+        self.table.end_of(None, self.clock.now())
     }
 
     /// Whether a session still holds: to be asked before every use of a channel that has been open for a while.
@@ -481,7 +481,7 @@ fn keep(tickets: &Arc<TicketKeys>, clock: &Arc<Clock>) -> Result<Sender<()>> {
 /// A key was offered; the client is to begin.
 pub struct Offered<'a> {
     server: &'a Server,
-    key: Key<'a, DecapsulationKey>,
+    pub(super) key: Key<'a, DecapsulationKey>,
     hello: [u8; super::HELLO_SIZE],
     offer: Vec<u8>,
     epochs: Epochs,
@@ -608,7 +608,7 @@ impl Asked<'_> {
             }
             Err(refusal) => {
                 channel.close();
-                server.table.end(place.session());
+                server.table.end(place.session(), now);
                 Err(refusal)
             }
         }

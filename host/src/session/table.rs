@@ -146,30 +146,31 @@ impl Table {
         cell.is_some_and(|cell| generation(cell.load(Ordering::Acquire)) == session.generation)
     }
 
-    /// Ends a session. Gives whether there was one.
-    pub(super) fn end(&self, session: SessionId) -> bool {
+    /// Ends a session. Gives whether there was one whose time was not over.
+    pub(super) fn end(&self, session: SessionId, now: u64) -> bool {
         let mut register = self.register();
-        self.holds(session) && self.vacate(&mut register, session.slot)
+        self.holds(session) && self.vacate(&mut register, session.slot, now)
     }
 
-    /// Ends the sessions of a device, or all of them. Gives how many. It goes through all that were ever let.
-    pub(super) fn end_of(&self, device: Option<&Digest>) -> usize {
+    /// Ends the sessions of a device, or all of them. Gives how many whose time was not over. It goes through all
+    /// that were ever let.
+    pub(super) fn end_of(&self, device: Option<&Digest>, now: u64) -> usize {
         let mut register = self.register();
         let of = |tenant: &Tenant| device.is_none_or(|device| tenant.device == *device);
         let slots: Vec<u32> = (0..)
             .zip(&register.tenants)
-            .filter_map(|(slot, tenant)| (tenant.ends > 0 && of(tenant)).then_some(slot))
+            .filter_map(|(slot, tenant)| of(tenant).then_some(slot))
             .collect();
-        slots.into_iter().filter(|slot| self.vacate(&mut register, *slot)).count()
+        slots.into_iter().filter(|slot| self.vacate(&mut register, *slot, now)).count()
     }
 
-    /// Ends whatever session is in a place.
-    fn vacate(&self, register: &mut Register, slot: u32) -> bool {
+    /// Ends whatever session is in a place, unless its time was over: then it has ended, and its place is free.
+    fn vacate(&self, register: &mut Register, slot: u32, now: u64) -> bool {
         let Some(tenant) = register.tenants.get_mut(slot as usize) else { return false };
-        let ends = std::mem::take(&mut tenant.ends);
-        if ends == 0 {
+        if tenant.ends <= now {
             return false;
         }
+        let ends = std::mem::take(&mut tenant.ends);
         register.by_end.remove(&(ends, slot));
         register.by_end.insert((0, slot));
         self.renew(slot).is_some()
@@ -209,10 +210,11 @@ mod tests {
         let table = Table::new(8);
         let [a, b, c] = [A, B, A].map(|device| table.open(&device, 100, 0).unwrap());
         assert_eq!(table.alive(0), 3);
-        assert!(table.holds(b.session()) && table.end(b.session()));
-        assert!(!table.holds(b.session()) && !table.end(b.session()));
+        assert!(table.holds(b.session()) && table.end(b.session(), 0));
+        assert!(!table.holds(b.session()) && !table.end(b.session(), 0));
         assert_eq!(table.advance(b), Err(Refusal::Revoked));
-        assert_eq!((table.end_of(Some(&B)), table.end_of(Some(&A)), table.end_of(None)), (0, 2, 0));
+        let ended = [Some(&B), Some(&A), None].map(|device| table.end_of(device, 0));
+        assert_eq!(ended, [0, 2, 0]);
         assert_eq!(table.advance(a), Err(Refusal::Revoked));
         assert_eq!(table.advance(c), Err(Refusal::Revoked));
         assert_eq!(table.alive(0), 0);
@@ -220,7 +222,22 @@ mod tests {
         assert_eq!(again.slot, a.slot, "the one free for longest");
         assert_eq!(table.advance(a), Err(Refusal::Revoked), "the place's next session is another");
         assert!(table.advance(again).is_ok());
-        assert!(table.end_of(None) == 1 && table.alive(0) == 0);
+        assert!(table.end_of(None, 0) == 1 && table.alive(0) == 0);
+    }
+
+    /// What is over by itself is not ended again, nor counted.
+    #[test]
+    fn what_has_expired_is_not_ended() {
+        let table = Table::new(8);
+        let [short, ..] = [10, 20, 20].map(|ends| table.open(&A, ends, 0).unwrap());
+        table.open(&B, 20, 0).unwrap();
+        assert!(!table.end(short.session(), 10));
+        assert_eq!((table.alive(10), table.end_of(Some(&A), 10), table.alive(10)), (3, 2, 1));
+        assert_eq!((table.end_of(None, 20), table.alive(20)), (0, 0));
+        // Their places are free, those first that were ended.
+        let slots: Vec<_> = (0..4).map(|_| table.open(&B, 30, 20).unwrap().slot).collect();
+        assert_eq!(slots, [1, 2, 0, 3]);
+        assert_eq!(table.end_of(None, 29), 4);
     }
 
     #[test]
@@ -235,7 +252,7 @@ mod tests {
         assert_eq!(table.advance(places[1]), Err(Refusal::Revoked));
         assert_eq!(table.open(&B, 100, 25).unwrap().slot, places[2].slot);
         assert_eq!(table.open(&B, 100, 25), Err(Refusal::Full));
-        assert!(table.end(next.session()));
+        assert!(table.end(next.session(), 25));
         assert_eq!(table.open(&B, 100, 25).unwrap().slot, next.slot);
     }
 
@@ -263,7 +280,7 @@ mod tests {
                 }
             });
             assert_eq!(won.into_inner(), 1);
-            assert!(table.end(place.session()));
+            assert!(table.end(place.session(), 0));
             let current = Place { word: place.word + 1, ..place };
             assert_eq!(table.advance(current), Err(Refusal::Revoked));
         }

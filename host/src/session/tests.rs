@@ -1,11 +1,11 @@
 //! What is seen only from within: other devices' binders, and secrets that should be gone.
 
-use super::message::{RESUME_BOUND, Resume, concat};
+use super::message::{Begin, RESUME_BOUND, Resume, concat};
 use super::schedule::{Label, Prf};
 use super::server::{Epochs, KEY_KIND};
 use super::{
-    Admit, Admitted, Channel, Client, DeviceKey, Next, Presented, RESUME_SIZE, RESUMED_SIZE,
-    Refusal, Refused, Resumption, Server, Settings, Step,
+    Admit, Admitted, Begun, Channel, Client, DeviceKey, Next, Offered, Presented, RESUME_SIZE,
+    RESUMED_SIZE, Refusal, Refused, Resumption, Server, Settings, Step,
 };
 use crate::families::mlkem::DecapsulationKey;
 use crate::keyring::Keyring;
@@ -15,7 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use symbolon_core::attest::{Digest, Validity};
+use symbolon_core::kem::Decapsulate;
 use symbolon_platform::locked::{OnFailure, Options};
+use zeroize::{Zeroize, Zeroizing};
 
 const MEMORY: Options = Options { on_failure: OnFailure::Degrade, huge: false };
 const EPOCHS: Epochs = Epochs { policy: 1, identity: 2 };
@@ -53,6 +55,14 @@ fn world(keys: u32) -> World {
 
 impl World {
     fn session(&self) -> (Resumption, Channel, Channel) {
+        self.session_seen(|_, _, _| ())
+    }
+
+    /// Shows what there is between the client's begin and the server's answer, and the begin.
+    fn session_seen(
+        &self,
+        see: impl FnOnce(&Begun, &Offered<'_>, &[u8]),
+    ) -> (Resumption, Channel, Channel) {
         let client = Client::new(&self.device, &self.ring, 1).unwrap();
         let (mut hello, mut offer, mut begin, mut answer) = (vec![], vec![], vec![], vec![]);
         let (mut here, mut there) = (Channel::new(), Channel::new());
@@ -60,6 +70,7 @@ impl World {
         let offered = self.server.offer(&hello, &mut offer).unwrap();
         let shown = Presented::Fingerprint(b"");
         let begun = client.begin(greeted, &offer, shown, &mut begin).unwrap();
+        see(&begun, &offered, &begin);
         let step = offered.begin(&begin, &mut here, &mut answer).unwrap();
         assert!(matches!(step, Step::Welcome(_)));
         let Next::Welcome(next) = begun.next(&answer, &mut there).unwrap() else { panic!() };
@@ -104,10 +115,26 @@ fn no_secret_is_left_behind() {
     use symbolon_platform::scan;
     const MASK: u8 = 0x5a;
     let masked = |secret: &[u8; 32]| secret.iter().map(|b| b ^ MASK).collect::<Vec<u8>>();
+    let count = |masked: &[u8]| scan::count(masked, MASK, &[]).unwrap();
     let world = world(1);
-    let (next, mut here, mut there) = world.session();
-    let mut secrets = vec![masked(&next.held.secret)];
-    assert!(scan::count(&secrets[0], MASK, &[]).unwrap() > 0, "the search finds it");
+    let mut secrets = Vec::new();
+    let (next, mut here, mut there) = world.session_seen(|begun, offered, begin| {
+        // ML-KEM's secret, which the key that is still there gives once more; and what the handshake keeps of it: the
+        // state after the first half of an HMAC's key.
+        let begin = Begin::decode(begin).unwrap();
+        let mut shared = Zeroizing::new([0; 32]);
+        offered.key.decapsulate(begin.ciphertext, &mut shared).unwrap();
+        secrets.push(masked(&shared));
+        assert!(count(&secrets[0]) > 0, "the search finds it");
+        // Where it is: a move would leave a copy.
+        shared.zeroize();
+        assert_eq!(count(&secrets[0]), 0, "the client has it no more");
+        let words = begun.handshake.secret.inner.iter();
+        secrets.push(words.flat_map(|word| word.to_ne_bytes().map(|b| b ^ MASK)).collect());
+        assert_eq!(count(&secrets[1]), 1, "the client has it in one place");
+    });
+    secrets.push(masked(&next.held.secret));
+    assert!(count(&secrets[2]) > 0, "the search finds it");
     let mut next = Box::new(next);
     for _ in 0..3 {
         let (mut message, mut answer) = ([0; RESUME_SIZE], [0; RESUMED_SIZE]);
@@ -117,7 +144,7 @@ fn no_secret_is_left_behind() {
         secrets.push(masked(&next.held.secret));
     }
     drop((next, here, there));
-    for (turn, secret) in secrets.iter().enumerate() {
-        assert_eq!(scan::count(secret, MASK, &[]).unwrap(), 0, "turn {turn}");
+    for (number, secret) in secrets.iter().enumerate() {
+        assert_eq!(count(secret), 0, "secret {number}");
     }
 }

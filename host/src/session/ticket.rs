@@ -149,16 +149,22 @@ impl TicketKeys {
         Ok(Self { ring, bound: concat(&[deployment, &[VERSION]]), period, options })
     }
 
-    /// Brings in a new key: the current one opens for one more period, the one before it is gone.
+    /// Brings in a new key: the current one opens for one more period, the one before it is gone. Of two who do so at
+    /// once each brings in one, with a number of its own.
     ///
     /// Errors: `E-ENTROPY`; `E-POOL` without locked memory where that is asked for.
     pub(super) fn rotate(&self, now: u64) -> Result<()> {
-        let old = self.ring.load();
-        let number = old.current.number.wrapping_add(1);
-        let current = Arc::new(TicketKey::draw(number, now, self.options)?);
-        let previous = Some(Arc::clone(&old.current));
-        self.ring.store(Arc::new(Ring { current, previous }));
-        Ok(())
+        let mut old = self.ring.load();
+        loop {
+            let number = old.current.number.wrapping_add(1);
+            let current = Arc::new(TicketKey::draw(number, now, self.options)?);
+            let previous = Some(Arc::clone(&old.current));
+            let found = self.ring.compare_and_swap(&*old, Arc::new(Ring { current, previous }));
+            if Arc::ptr_eq(&old, &found) {
+                return Ok(());
+            }
+            old = found;
+        }
     }
 
     /// Milliseconds until the current key has sealed for a period.
@@ -343,6 +349,22 @@ mod tests {
         assert_eq!([&next, &second].map(|t| open(&keys, t, 2 * PERIOD)), [None; 2]);
         // Without anybody who rotates, a key ends all the same.
         assert_eq!(open(&keys, &second, 3 * PERIOD), Some(Refusal::Ticket));
+    }
+
+    /// None is lost, and no two have one number.
+    #[test]
+    fn keys_are_brought_in_one_after_the_other() {
+        const THREADS: u32 = 4;
+        const TURNS: u32 = 50;
+        let keys = keys(1);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..TURNS).for_each(|_| keys.rotate(0).unwrap()));
+            }
+        });
+        let ring = keys.ring.load();
+        let previous = ring.previous.as_ref().map(|key| key.number);
+        assert_eq!((ring.current.number, previous), (THREADS * TURNS, Some(THREADS * TURNS - 1)));
     }
 
     #[test]
