@@ -161,6 +161,12 @@ fn a_device_proves_once_then_comes_back_and_resumes() {
     assert_eq!(client.metric("symbolon_sessions_spent_total"), 1.0);
     assert_eq!(client.metric("symbolon_proofs_accepted_total"), 1.0);
     assert!(client.metric("symbolon_verdict_hits_total") >= 1.0);
+    // One in 1,024 is timed, so that of these few perhaps none was.
+    for quantile in ["0.5", "0.99"] {
+        let name = format!("symbolon_verdict_lookup_seconds{{quantile=\"{quantile}\"}}");
+        let seconds = client.metric(&name);
+        assert!(seconds.is_nan() || (0.0..1.0).contains(&seconds), "{seconds}");
+    }
 
     // A record that was sent before does not open, and ends the session.
     let record = sealed(&mut channel, &attempt(0, 0));

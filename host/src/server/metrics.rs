@@ -130,6 +130,15 @@ impl Page {
         self.value(&format!("{name}_sum"), &labels, counts.sum().as_secs_f64());
         self.value(&format!("{name}_count"), &labels, total);
     }
+
+    /// Of times in nanoseconds; what has seen none has no number.
+    fn quantiles(&mut self, name: &str, help: &str, quantiles: &[(&str, Option<u32>)]) {
+        self.head(name, "summary", help);
+        for (quantile, ns) in quantiles {
+            let seconds = ns.map_or(f64::NAN, |ns| f64::from(ns) / 1e9);
+            self.value(name, &format!("{{quantile=\"{quantile}\"}}"), seconds);
+        }
+    }
 }
 
 /// The page.
@@ -288,10 +297,31 @@ fn of_devices(page: &mut Page, now: &Devices) {
     page.counter("verdict_hits_total", "Verdicts found.", verdicts.hits);
     page.counter("verdict_misses_total", "Verdicts not found.", verdicts.misses);
     page.counter("verdict_evictions_total", "Verdicts that made room.", verdicts.evictions);
+    let quantiles = [("0.5", verdicts.p50_ns), ("0.99", verdicts.p99_ns)];
+    let help = "Look-ups of verdicts, of which one in 1,024 is timed.";
+    page.quantiles("verdict_lookup_seconds", help, &quantiles);
     let findings = &verdicts.findings;
     page.gauge("verdict_drift", "1 where the hit rate is unusual.", u8::from(findings.drifts));
     page.gauge("verdict_scan", "1 where many new proofs are shown.", u8::from(findings.scan));
     let hottest = findings.hot_shares.first().copied().unwrap_or(0.0);
     page.gauge("verdict_hottest_ratio", "Share of look-ups of the hottest proof.", hottest);
     page.gauge("session_keys", "ML-KEM keys that are ready.", now.keys.ready);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_in_seconds() {
+        let mut page = Page(String::new());
+        page.quantiles("x_seconds", "X.", &[("0.5", Some(85)), ("0.99", None)]);
+        let lines: Vec<_> = page.0.lines().collect();
+        assert_eq!(
+            lines[..2],
+            ["# HELP symbolon_x_seconds X.", "# TYPE symbolon_x_seconds summary"]
+        );
+        assert_eq!(lines[2], "symbolon_x_seconds{quantile=\"0.5\"} 0.000000085");
+        assert_eq!(lines[3], "symbolon_x_seconds{quantile=\"0.99\"} NaN");
+    }
 }

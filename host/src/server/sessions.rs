@@ -17,8 +17,9 @@
 //! are numbered, and a number can be guessed: so an address has a tag beside it that follows from the number under a key of this
 //! process. Nobody ends a session, or spoils its order, but who was told its address.
 //!
-//! Who publishes a new epoch of the registry ends all sessions, and devices come back by their fingerprints; if
-//! somebody was revoked, by new proofs.
+//! Who publishes a new epoch of the registry ends all sessions, and all verdicts: no fingerprint is known then, so that
+//! every device sends its proof again, 39 KB, and it is verified anew, as few at a time; if somebody was revoked, new
+//! proofs.
 
 use super::problem::Problem;
 use crate::batching::{Breaker, Pass, breaker};

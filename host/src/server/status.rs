@@ -326,6 +326,8 @@ pub struct Verdicts {
     pub evictions: u64,
     /// Half of the look-ups took no longer, in nanoseconds; one in 1,024 is timed. Absent before the first.
     pub p50_ns: Option<u32>,
+    /// 99 of 100 took no longer.
+    pub p99_ns: Option<u32>,
     /// What the look-ups look like.
     pub findings: Findings,
 }
@@ -443,7 +445,7 @@ impl Devices {
         let server = sessions.server();
         let (counts, proofs) = (server.counts(), sessions.gate().counts());
         let (breaker, panics) = sessions.stage();
-        let Snapshot { stats, capacity, p50_ns, findings, .. } = sessions.gate().cache();
+        let Snapshot { stats, capacity, p50_ns, p99_ns, findings } = sessions.gate().cache();
         let asked = stats.hits + stats.misses;
         Self {
             sessions: server.sessions(),
@@ -466,6 +468,7 @@ impl Devices {
                 hit_rate: (asked != 0).then(|| stats.hits as f64 / asked as f64),
                 evictions: stats.evictions,
                 p50_ns,
+                p99_ns,
                 findings: Findings {
                     hit_rate: findings.hit_rate,
                     usual_hit_rate: findings.usual_hit_rate,

@@ -135,7 +135,8 @@ pub async fn path(
 
 /// Publish the identities as they are now as the next epoch.
 ///
-/// Every session ends; devices come back by their fingerprints, unless somebody was revoked.
+/// Every session ends, and with it every verdict: each device is asked for its proof again, 39 KB, of which two at a time
+/// are verified anew. If somebody was revoked no older proof holds, and each device makes a new one.
 #[utoipa::path(
     post, path = "/v1/epochs", tag = "identity",
     responses(
