@@ -69,7 +69,10 @@ impl Server {
 
     fn load(&self, flags: &[&str]) -> Command {
         let mut command = command(["load", "--json", "--url", &self.url, "--dims", "32"]);
-        command.args(["--identities", "40", "--connections", "4"]).args(flags);
+        command.args(["--identities", "40"]).args(flags);
+        if !flags.contains(&"--connections") {
+            command.args(["--connections", "4"]);
+        }
         command
     }
 

@@ -27,10 +27,9 @@ use symbolon_core::kem::{CIPHERTEXT_SIZE, Encapsulate, SECRET_SIZE};
 use symbolon_platform::clock;
 use zeroize::Zeroizing;
 
-// 64-bit words of stack to wipe after secrets were worked with.
-
+/// 64-bit words of stack to wipe after secrets were worked with.
 const STACK: usize = 8 * 1024 / 8;
-/// A ciphertext and a signature are in the same frame, above those that have secrets.
+/// The same where a ciphertext and a signature are in the frame above those that have secrets.
 const BEGIN_STACK: usize = 16 * 1024 / 8;
 
 /// How far the server's clock may be ahead of ours.
