@@ -111,15 +111,21 @@ where
         Box::pin(async move {
             let response = answer.await?;
             let traffic = Arc::clone(&turn.0);
-            Ok(response.map(|body| CountedBody { body, traffic, turn: None }))
+            let rest = Bytes::new();
+            Ok(response.map(|body| CountedBody { body, rest, traffic, turn: None }))
         })
     }
 }
 
+/// Bytes of a response that are handed out together.
+const PART: usize = 16 << 10;
+
 /// The body of a response. It is asked for more when the peer has taken what there was, or soon will have: see
-/// `BUFFER` of [`listen`](super::listen).
+/// `BUFFER` of [`listen`](super::listen). So it is handed out in parts, each of which shows that the peer goes on.
 pub(super) struct CountedBody {
     body: Body,
+    /// What is left of a frame.
+    rest: Bytes,
     traffic: Arc<Traffic>,
     /// While the next part is not there.
     turn: Option<Turn>,
@@ -133,8 +139,19 @@ impl http_body::Body for CountedBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Self { body, traffic, turn } = self.get_mut();
-        let part = Pin::new(body).poll_frame(context);
+        let Self { body, rest, traffic, turn } = self.get_mut();
+        let some = |rest: &mut Bytes| Frame::data(rest.split_to(PART.min(rest.len())));
+        let part = if rest.is_empty() {
+            Pin::new(body).poll_frame(context).map_ok(|frame| match frame.into_data() {
+                Ok(data) => {
+                    *rest = data;
+                    some(rest)
+                }
+                Err(frame) => frame,
+            })
+        } else {
+            Poll::Ready(Some(Ok(some(rest))))
+        };
         if part.is_pending() {
             turn.get_or_insert_with(|| Turn::new(traffic));
         } else {
@@ -145,10 +162,41 @@ impl http_body::Body for CountedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn a_large_response_moves_in_parts() {
+        let (traffic, sent) = (Traffic::new(), Bytes::from(vec![7; 5 * PART / 2]));
+        let body = Body::from(sent.clone());
+        let mut body = CountedBody { body, rest: Bytes::new(), traffic, turn: None };
+        let (mut came, mut parts) = (0, Vec::new());
+        loop {
+            let left = (sent.len() - came) as u64;
+            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), left == 0));
+            let Some(part) = body.frame().await else { break };
+            let part = part.unwrap().into_data().unwrap();
+            assert!(part.iter().all(|byte| *byte == 7));
+            came += part.len();
+            parts.push(part.len());
+        }
+        assert_eq!((parts, came), (vec![PART, PART, PART / 2], sent.len()));
     }
 }

@@ -126,8 +126,9 @@ pub async fn authenticate(
     app.http.items.fetch_add(places.len() as u64, Ordering::Relaxed);
     let (results, stream) = mpsc::channel(8);
     let (to, by) = (Arc::clone(&app), caller.clone());
-    let job = Job { app: to, caller: by, defaults, began, results, _room: room };
-    if head.headers.contains_key(IDEMPOTENCY_KEY) {
+    let keyed = head.headers.contains_key(IDEMPOTENCY_KEY);
+    let job = Job { app: to, caller: by, defaults, began, results, keyed, _room: room };
+    if keyed {
         // Begun only when it is known to be the first.
         let work = move |body| {
             tokio::spawn(job.run(Items { is_binary, places, body }));
@@ -187,6 +188,8 @@ struct Job {
     defaults: Defaults,
     began: Instant,
     results: mpsc::Sender<Part>,
+    /// Nothing is given up then: what is said of an item is said for good.
+    keyed: bool,
     /// For what is kept of every item until its line has left.
     _room: Share,
 }
@@ -210,7 +213,7 @@ impl Job {
     async fn run(self, items: Items) {
         let count = items.places.len();
         let (ask, mut answers) = mpsc::unbounded_channel();
-        let mut order = Order::new(count);
+        let mut order = Order::new(count, !self.keyed);
         let mut values = Zeroizing::new(Vec::with_capacity(self.app.parts.dims));
         let mut batch = Vec::with_capacity(256);
         for (index, place) in items.places.iter().enumerate() {
@@ -317,16 +320,18 @@ struct Order {
     /// Those that have left.
     left: usize,
     under_way: usize,
+    /// Whether it waits no longer for an answer than it is of use.
+    in_time: bool,
     chunk: Vec<u8>,
     /// Whether the response would be the same again.
     lasting: bool,
 }
 
 impl Order {
-    fn new(count: usize) -> Self {
+    fn new(count: usize, in_time: bool) -> Self {
         let places = (0..count).map(|_| Place::Ahead).collect();
         let chunk = Vec::with_capacity(CHUNK.min(count * LINE) + 512);
-        Self { places, left: 0, under_way: 0, chunk, lasting: true }
+        Self { places, left: 0, under_way: 0, in_time, chunk, lasting: true }
     }
 
     fn begun(&mut self, index: u32, until: Instant) {
@@ -353,7 +358,10 @@ impl Order {
     /// Waits for results: no longer than the next line may.
     async fn take(&mut self, answers: &mut mpsc::UnboundedReceiver<Item>, batch: &mut Vec<Item>) {
         let Some(Place::UnderWay(until)) = self.places.get(self.left) else { return };
-        if timeout_at((*until).into(), answers.recv_many(batch, 256)).await.is_err() {
+        let some = answers.recv_many(batch, 256);
+        if !self.in_time {
+            some.await;
+        } else if timeout_at((*until).into(), some).await.is_err() {
             self.under_way -= 1;
             self.put(self.left as u32, Err(late()));
         }
@@ -362,26 +370,28 @@ impl Order {
         }
     }
 
-    /// Sends what can leave; at the `end` all of it. `false` if nobody takes it any more.
+    /// Sends what can leave; at the `end` says so. `false` if nobody takes it any more.
     async fn send(&mut self, to: &mpsc::Sender<Part>, end: bool) -> bool {
         while let Some(place @ Place::Came(_)) = self.places.get_mut(self.left) {
             if let Place::Came(result) = std::mem::replace(place, Place::Left) {
                 self.write(result);
             }
             self.left += 1;
-            if self.chunk.len() >= CHUNK {
-                let lines = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + 512));
-                if to.send(Part::Lines(lines.into())).await.is_err() {
-                    return false;
-                }
+            if self.chunk.len() >= CHUNK && !self.flush(to).await {
+                return false;
             }
         }
-        if !end {
+        let lasting = self.lasting;
+        self.flush(to).await && (!end || to.send(Part::End { lasting }).await.is_ok())
+    }
+
+    async fn flush(&mut self, to: &mpsc::Sender<Part>) -> bool {
+        if self.chunk.is_empty() {
             return true;
         }
-        let (lines, lasting) = (std::mem::take(&mut self.chunk), self.lasting);
+        let next = Vec::with_capacity(self.chunk.capacity());
+        let lines = std::mem::replace(&mut self.chunk, next);
         to.send(Part::Lines(lines.into())).await.is_ok()
-            && to.send(Part::End { lasting }).await.is_ok()
     }
 
     fn write(&mut self, result: Result<Verdict, Problem>) {

@@ -118,7 +118,8 @@ pub async fn remove(
     if let Some(sessions) = &app.parts.sessions {
         let id = id.clone();
         revoked =
-            identities::blocking(&app, sessions, move |sessions| sessions.revoke(&id)).await?;
+            identities::blocking(&app.changes, sessions, move |sessions| sessions.revoke(&id))
+                .await?;
     }
     match finished(app.parts.registrar.remove(id)?).await {
         // There was an identity, if no template.

@@ -1,6 +1,7 @@
 //! `/v1/identities`, `/v1/epochs`: who can prove to be enrolled.
 
 use super::super::access::{Caller, Role};
+use super::super::errands::Errands;
 use super::super::sessions::Sessions;
 use super::super::{App, SINGLE_BYTES};
 use super::items::malformed;
@@ -30,12 +31,12 @@ pub struct Leaf {
 
 /// Works on the registry, beside the threads of the sockets.
 pub(super) async fn blocking<T: Send + 'static>(
-    app: &App,
+    errands: &Errands,
     sessions: &Arc<Sessions>,
     work: impl FnOnce(&Sessions) -> Outcome<T> + Send + 'static,
 ) -> Result<T, Problem> {
     let sessions = Arc::clone(sessions);
-    app.changes.run(move || work(&sessions)).await
+    errands.run(move || work(&sessions)).await
 }
 
 fn id_of(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
@@ -59,6 +60,7 @@ fn id_of(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
         (status = 404, description = "E-NO-ROUTE: no registry of identities"),
         (status = 409, description = "E-DUPLICATE-ID, E-DUPLICATE-LEAF"),
         (status = 422, description = "E-ID, E-LEAF"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
     ),
     security(("key" = []))
 )]
@@ -77,7 +79,8 @@ pub async fn enrol(
     let Leaf { leaf } = serde_json::from_slice(&body).map_err(|e| malformed(&e))?;
     let leaf = tree::node(&leaf)
         .ok_or_else(|| Problem::new(Kind::Leaf, "a leaf is a node of 64 hexadecimal digits"))?;
-    blocking(&app, sessions, move |sessions| sessions.registry().enrol(&[(id, leaf)])).await?;
+    blocking(&app.changes, sessions, move |sessions| sessions.registry().enrol(&[(id, leaf)]))
+        .await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
 
@@ -91,6 +94,7 @@ pub async fn enrol(
         (status = 204, description = "Revoked, and published"),
         (status = 404, description = "E-UNKNOWN-ID; E-NO-ROUTE: no registry of identities"),
         (status = 422, description = "E-ID"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
     ),
     security(("key" = []))
 )]
@@ -103,7 +107,7 @@ pub async fn revoke(
     let sessions = sessions(&app)?;
     let id = id_of(id)?;
     let unknown = super::items::unknown(&id);
-    if blocking(&app, sessions, move |sessions| sessions.revoke(&id)).await? {
+    if blocking(&app.changes, sessions, move |sessions| sessions.revoke(&id)).await? {
         return Ok(empty(StatusCode::NO_CONTENT));
     }
     Err(unknown)
@@ -118,6 +122,7 @@ pub async fn revoke(
         (status = 404, description = "E-UNKNOWN-ID; E-NO-ROUTE: no registry of identities"),
         (status = 409, description = "E-UNPUBLISHED: from the next epoch on"),
         (status = 422, description = "E-ID"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
     ),
     security(("key" = []))
 )]
@@ -129,7 +134,8 @@ pub async fn path(
     caller.require(&[Role::Enrol, Role::Authenticate])?;
     let sessions = sessions(&app)?;
     let id = id_of(id)?;
-    let path = blocking(&app, sessions, move |sessions| sessions.registry().path(&id)).await?;
+    let path =
+        blocking(&app.lookups, sessions, move |sessions| sessions.registry().path(&id)).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], path.to_json()).into_response())
 }
 
@@ -142,6 +148,7 @@ pub async fn path(
     responses(
         (status = 201, description = "Published", content_type = "application/json"),
         (status = 404, description = "E-NO-ROUTE: no registry of identities"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
     ),
     security(("key" = []))
 )]
@@ -150,7 +157,7 @@ pub async fn publish(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     caller.require(&[Role::Enrol])?;
-    let published = blocking(&app, sessions(&app)?, Sessions::publish).await?;
+    let published = blocking(&app.changes, sessions(&app)?, Sessions::publish).await?;
     let body = json!({
         "epoch": published.epoch.number, "root": hex(&published.epoch.root.encode()),
         "enrolled": published.enrolled, "revoked": published.revoked,

@@ -179,8 +179,9 @@ fn late() -> Problem {
 
 /// Does a request; or, under an idempotency key that was used for it before, gives the same response again.
 ///
-/// `work` gets the body, and is done with it when it has begun. Under a key the request is done to its end whether or not somebody
-/// waits for the answer: who lost the connection, or came to the deadline, repeats it and is told what became of it.
+/// `work` gets the body, and is done with it when it has begun. Under a key the request is done to its end whether or not
+/// somebody waits for the answer: who lost the connection, or came to the deadline, repeats it and is told what became of
+/// it. A server that is stopped waits for those only who wait for it.
 async fn once<F: Future<Output = Result<Said, Problem>> + Send + 'static>(
     app: &Arc<App>,
     caller: &Caller,
