@@ -14,8 +14,8 @@
 //! of resuming, which costs less than to hand it to another thread.
 //!
 //! A session's channel has its own order of records, so that one request of a session is answered at a time. Sessions
-//! are numbered, and a number can be guessed: so an address has a tag beside it that follows from the number under a key of this
-//! process. Nobody ends a session, or spoils its order, but who was told its address.
+//! are numbered, and a number can be guessed: so an address has a tag beside it that follows from the number under a
+//! key of this process. Nobody ends a session, or spoils its order, but who was told its address.
 //!
 //! Who publishes a new epoch of the registry ends all sessions, and all verdicts: no fingerprint is known then, so that
 //! every device sends its proof again, 39 KB, and it is verified anew, as few at a time; if somebody was revoked, new
