@@ -2,7 +2,8 @@
 //!
 //! In memory, bounded in entries, bytes and time: a client that repeats a request because it saw no answer does so
 //! soon. Failures of the server and refusals for want of room are not kept, so they can be tried again, nor is a
-//! response of many parts if one of them is such. A restart forgets: an enrolment that is repeated after it finds its id taken, a decision is made again.
+//! response of many parts if one of them is such. A restart forgets: an enrolment that is repeated after it finds its
+//! id taken, a decision is made again.
 
 use super::problem::Problem;
 use crate::error::{Kind, Result};
