@@ -10,18 +10,18 @@ const BYTES: usize = size_of::<Bits>();
 /// Words of a digest.
 const WORDS: usize = size_of::<Digest>() / BYTES;
 
-/// What an entry is: two bits. The verdict is the third; the rest is a version, which every change raises.
-const KIND: Bits = 3;
+/// What an entry is: three bits. The verdict is the fourth; the rest is a version, which every change raises.
+const KIND: Bits = 7;
 /// Nobody's. All zero.
 const EMPTY: Bits = 0;
-/// To be read.
+/// To be read. No other kind has this bit, so that a reader asks for no more.
 const VALID: Bits = 1;
 /// One writer's, who has not finished.
 const WRITING: Bits = 2;
 /// Still that writer's, who will find that it must not be published.
-const CANCELLED: Bits = 3;
-const ACCEPTED: Bits = 4;
-const VERSION: Bits = 8;
+const CANCELLED: Bits = 4;
+const ACCEPTED: Bits = 8;
+const VERSION: Bits = 16;
 
 /// As often as this a hit is remembered: two bits' worth.
 const MOST_USES: u32 = 3;
@@ -29,8 +29,8 @@ const MOST_USES: u32 = 3;
 /// A cache line, or two halves of one where words have 32 bits.
 ///
 /// A reader takes the state, the words, and the state again (a sequence lock, all of it atomics: Boehm, Can Seqlocks
-/// Get Along With Programming Language Memory Models?, 2012). With 64-bit words the version comes round after 2^61
-/// changes of one entry, with 32-bit words after 2^29, all of which would have to pass within one reading.
+/// Get Along With Programming Language Memory Models?, 2012). With 64-bit words the version comes round after 2^60
+/// changes of one entry, with 32-bit words after 2^28, all of which would have to pass within one reading.
 #[repr(C, align(64))]
 pub struct Entry {
     state: Word,
@@ -48,7 +48,7 @@ pub(super) struct Claim(Bits);
 pub(super) struct Words([Bits; WORDS]);
 
 impl Words {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(digest: &Digest) -> Self {
         let (words, _) = digest.as_chunks::<BYTES>();
         let mut all = [0; WORDS];
@@ -80,10 +80,10 @@ impl Entry {
     }
 
     /// What is there for this digest. Nothing, if somebody writes to the entry meanwhile: never waits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(&self, digest: &Words, faults: Faults) -> Option<Record> {
         let state = self.state.load(faults.observe());
-        if state & KIND != VALID || !self.has(digest) {
+        if state & VALID == 0 || !self.has(digest) {
             return None;
         }
         let expiry = self.expiry.load(Relaxed);
@@ -97,7 +97,7 @@ impl Entry {
         Some(Record { verdict, expiry, epoch })
     }
 
-    #[inline]
+    #[inline(always)]
     fn has(&self, digest: &Words) -> bool {
         let differ = |(word, wanted): (&Word, &Bits)| word.load(Relaxed) ^ wanted;
         self.digest.iter().zip(&digest.0).map(differ).fold(0, |all, bits| all | bits) == 0
@@ -106,11 +106,16 @@ impl Entry {
     /// A first look, which brings the line closer.
     #[inline]
     pub(super) fn is_valid(&self) -> bool {
-        self.state.load(Relaxed) & KIND == VALID
+        self.state.load(Relaxed) & VALID != 0
+    }
+
+    /// Whether nobody ever claimed it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.state.load(Relaxed) == EMPTY
     }
 
     /// Notes a hit. A store only where there is something to note: a line that is hot stays shared.
-    #[inline]
+    #[inline(always)]
     pub(super) fn touch(&self) {
         let used = self.used.load(Relaxed);
         if used < MOST_USES {

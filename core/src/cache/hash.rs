@@ -26,7 +26,7 @@ impl Key {
     }
 
     /// Uniform in 64 bits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hash(&self, digest: &Digest) -> u64 {
         let (words, _) = digest.as_chunks();
         let (low, high) = words.split_at(words.len() / 2);

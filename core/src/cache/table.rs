@@ -110,19 +110,18 @@ struct Place<'m> {
 }
 
 impl Place<'_> {
-    /// Never that of an unused entry.
     #[inline]
     fn tag(&self) -> u8 {
-        (self.hash as u8).max(1)
+        self.hash as u8
     }
 
     /// The entries with the digest's tag.
-    #[inline]
+    #[inline(always)]
     fn candidates(&self) -> Ways {
         self.tags.matching(self.tag())
     }
 
-    #[inline]
+    #[inline(always)]
     fn entry(&self, way: usize) -> Option<&Entry> {
         self.entries.get(way)
     }
@@ -195,8 +194,8 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
         let own = self.faults.lent(shards);
         let first = number.checked_rem(own.len()).unwrap_or(0);
         let (before, from) = own.split_at_checked(first).unwrap_or_default();
-        let free = from.iter().chain(before).find(|shard| shard.take());
-        Handle { cache: self, shard: free.or(shared), own: free.is_some(), alone: PhantomData }
+        let own = from.iter().chain(before).find(|shard| shard.take());
+        Handle { cache: self, own, shared, alone: PhantomData }
     }
 
     /// What was done.
@@ -213,7 +212,7 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
         latencies(self.shards)
     }
 
-    #[inline]
+    #[inline(always)]
     fn place(&self, digest: &Digest) -> Option<Place<'_>> {
         let hash = self.key.hash(digest);
         // The upper end of the hash, scaled to as many sets as there are.
@@ -255,9 +254,10 @@ impl<const OBSERVED: bool> fmt::Debug for Cache<'_, OBSERVED> {
 /// One thread's access to a cache.
 pub struct Handle<'c, const OBSERVED: bool = true> {
     cache: &'c Cache<'c, OBSERVED>,
-    shard: Option<&'c Shard>,
-    /// Whether nobody else counts there.
-    own: bool,
+    /// Where nobody else counts.
+    own: Option<&'c Shard>,
+    /// Where it counts without one of its own.
+    shared: Option<&'c Shard>,
     /// Its thread's only.
     alone: PhantomData<Cell<()>>,
 }
@@ -271,7 +271,7 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
     ///
     /// # Errors
     /// The ticket.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, digest: &Digest, now: u32, epoch: u32) -> Result<Verdict, Ticket> {
         let Some(place) = self.cache.place(digest) else { return Err(Ticket::NONE) };
         self.look(&place, place.candidates(), digest, now, epoch)
@@ -316,23 +316,27 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
         epoch: u32,
     ) -> Result<Verdict, Ticket> {
         let words = Words::new(digest);
-        let entries = candidates.filter_map(|way| place.entry(way));
-        let found = entries
-            .filter_map(|entry| Some((entry, entry.read(&words, self.cache.faults)?)))
-            .next();
-        if let Some((entry, record)) = found {
+        for entry in candidates.filter_map(|way| place.entry(way)) {
+            let Some(record) = entry.read(&words, self.cache.faults) else { continue };
             if record.epoch != epoch {
-                self.note(Event::Stale);
-            } else if now >= record.expiry {
-                self.note(Event::Expired);
-            } else {
-                entry.touch();
-                self.note(Event::Hit);
-                return Ok(record.verdict);
+                return Err(self.missed(place, Some(Event::Stale)));
             }
+            if now >= record.expiry {
+                return Err(self.missed(place, Some(Event::Expired)));
+            }
+            entry.touch();
+            self.note(Event::Hit);
+            return Ok(record.verdict);
         }
-        self.note(Event::Miss);
-        Err(self.ticket_for(place))
+        Err(self.missed(place, None))
+    }
+
+    /// Out of the way of hits, which take few enough instructions without it for several to wait for memory at once.
+    #[cold]
+    #[inline(never)]
+    fn missed(&self, place: &Place<'_>, why: Option<Event>) -> Ticket {
+        why.into_iter().chain([Event::Miss]).for_each(|event| self.note(event));
+        self.ticket_for(place)
     }
 
     /// A ticket for a digest that was not looked up: to be taken before its verification begins.
@@ -381,7 +385,8 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
             Some(way) => way,
             None => {
                 let proven = self.count_insertion(&place);
-                match place.tags.unused() {
+                let unused = |way: &usize| place.entry(*way).is_some_and(Entry::is_unused);
+                match place.tags.matching(0).find(unused) {
                     Some(way) => way,
                     None => {
                         let victim = set.victim(place.entries, proven, now, record.epoch);
@@ -442,16 +447,17 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
     }
 
     /// How many look-ups its counters have counted, before it had them as well. The caller who samples goes by it.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn asked(&self) -> u64 {
-        self.shard.map_or(0, Shard::asked)
+        self.own.or(self.shared).map_or(0, Shard::asked)
     }
 
     /// Notes how long a look-up took: the caller has the clock, and samples.
     pub fn time(&self, nanoseconds: u32) {
-        if let Some(shard) = self.shard {
-            shard.time(nanoseconds, self.own);
+        match (self.own, self.shared) {
+            (Some(own), _) => own.time(nanoseconds, true),
+            (None, shared) => shared.into_iter().for_each(|shared| shared.time(nanoseconds, false)),
         }
     }
 
@@ -461,18 +467,20 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
         self.cache
     }
 
-    #[inline]
+    #[inline(always)]
     fn note(&self, event: Event) {
-        if OBSERVED && let Some(shard) = self.shard {
-            shard.note(event, self.own);
+        match (self.own, self.shared) {
+            _ if !OBSERVED => {}
+            (Some(own), _) => own.note(event, true),
+            (None, shared) => shared.into_iter().for_each(|shared| shared.note(event, false)),
         }
     }
 }
 
 impl<const OBSERVED: bool> Drop for Handle<'_, OBSERVED> {
     fn drop(&mut self) {
-        if let Some(shard) = self.shard.filter(|_| self.own) {
-            shard.give_back();
+        if let Some(own) = self.own {
+            own.give_back();
         }
     }
 }

@@ -5,6 +5,7 @@
 //! operations of `lanes`; `avx512`, `avx2` and `neon` are these operations and a table each.
 #![allow(unsafe_code)]
 
+pub(crate) mod bytes;
 pub mod contract;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;

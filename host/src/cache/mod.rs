@@ -152,7 +152,7 @@ pub struct Desk<'c> {
 
 impl Desk<'_> {
     /// See [`Handle::get`].
-    #[inline]
+    #[inline(always)]
     pub fn get(
         &self,
         digest: &Digest,
@@ -167,6 +167,7 @@ impl Desk<'_> {
     }
 
     #[cold]
+    #[inline(never)]
     fn sampled(
         &self,
         digest: &Digest,
