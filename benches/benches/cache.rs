@@ -1,11 +1,11 @@
 //! Verdicts that were reached before: look-ups, what observing them and admitting new ones adds, and how much of
-//! three traces hits. Hit rates are checked and printed: criterion has rows for times only.
+//! three traces hits. Hit rates are checked and told to whoever shows them: criterion has rows for times only.
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use symbolon_benches::cache::{
     ACCESSES, Ask, Bare, CAPACITY, KEYS, Keeper, Ours, RECORD, Trace, Zipf, best_static, digest,
-    rate,
+    rate, tell_rate,
 };
 use symbolon_benches::{Pipeline, best, rng};
 use symbolon_core::bfv::Q54;
@@ -170,7 +170,7 @@ fn traces(c: &mut Criterion) {
             assert!(ours > best - 1.0, "{trace:?}: {ours:.2} %, and the best peer has {best:.2} %");
         }
         for (who, rate) in rates {
-            println!("hit rate {}: {rate:.2} % {who}", trace.name());
+            tell_rate(&format!("cache/trace/{}", trace.name()), who, rate);
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `pipeline/matching` | 32 people matched and decided, each core for itself: `batch/sealed-probe` on all of them |
 //! | `pipeline/auth` | 32 attempts submitted one by one, 4,096 under way: until the last is answered; signing too |
 //! | `pipeline/auth-uninstrumented` | the same without counters and histograms |
+//! | `pipeline/auth-pinned` | `pipeline/auth` with each worker kept on a core |
 //! | `auth/single-cold` | one person alone: handshake, proof verified, attempt decided and in the log |
 //! | `auth/single-warm` | one person alone: session resumed, attempt decided and in the log |
 //!
@@ -45,7 +46,7 @@ use symbolon_host::session::{
     Resumption, Server, Step,
 };
 use symbolon_host::signer::{self, Signer};
-use symbolon_platform::clock;
+use symbolon_platform::{clock, threads};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -118,12 +119,14 @@ impl World {
         Self { pipeline: Arc::new(pipeline), signing, signer, people, dir }
     }
 
-    fn service(&self, strategy: Strategy, observed: bool) -> Service<Pipeline<Q54>, Told> {
-        let settings = Settings {
-            capacity: 2 * UNDER_WAY as usize,
-            observed,
-            ..Settings::new(cores(), strategy)
-        };
+    fn service(
+        &self,
+        strategy: Strategy,
+        change: impl FnOnce(&mut Settings),
+    ) -> Service<Pipeline<Q54>, Told> {
+        let mut settings = Settings::new(cores(), strategy);
+        settings.capacity = 2 * UNDER_WAY as usize;
+        change(&mut settings);
         Service::start(Arc::clone(&self.pipeline), &settings).expect("a service")
     }
 
@@ -179,9 +182,15 @@ fn serving(c: &mut Criterion) {
     matching.finish();
 
     let world = World::new();
-    for (name, observed) in [("pipeline/auth", true), ("pipeline/auth-uninstrumented", false)] {
+    type Change = fn(&mut Settings);
+    let rows: [(&str, Change); 3] = [
+        ("pipeline/auth", |_| ()),
+        ("pipeline/auth-uninstrumented", |settings| settings.observed = false),
+        ("pipeline/auth-pinned", |settings| settings.cores = threads::cores().expect("cores")),
+    ];
+    for (name, change) in rows {
         let wait = Duration::from_millis(2);
-        let service = world.service(Strategy::Size { size: USERS as u32, wait }, observed);
+        let service = world.service(Strategy::Size { size: USERS as u32, wait }, change);
         let mut group = c.benchmark_group(name);
         group.bench_function(best().isa(), |b| {
             b.iter_custom(|batches| {
@@ -310,7 +319,7 @@ impl Watch {
 
 fn alone(c: &mut Criterion) {
     let door = Door::new();
-    let service = door.world.service(Strategy::Window { wait: Duration::ZERO }, true);
+    let service = door.world.service(Strategy::Window { wait: Duration::ZERO }, |_| ());
     c.benchmark_group("auth/single-cold").bench_function(best().isa(), |b| {
         b.iter_custom(|rounds| {
             let mut watch = Watch::default();

@@ -1,5 +1,7 @@
 //! What the benches of caches share: traces from fixed seeds, and what keeps verdicts.
 
+use std::io::Write;
+
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use symbolon_core::cache::{Cache, Digest, Handle, Key, Record, Verdict};
@@ -202,6 +204,19 @@ pub fn rate(trace: &[u32], desk: &impl Ask) -> f64 {
         }
     }
     f64::from(hits) * 100.0 / (trace.len() - WARM) as f64
+}
+
+/// Prints a hit rate in percent, and appends it to the file of this name in the environment, if there is one: a line of
+/// row, whose, and rate, separated by tabs.
+///
+/// # Panics
+/// If the file cannot be written.
+pub fn tell_rate(row: &str, who: &str, percent: f64) {
+    println!("hit rate {row}: {percent:.2} % {who}");
+    if let Some(path) = std::env::var_os("SYMBOLON_HIT_RATES") {
+        let file = std::fs::File::options().create(true).append(true).open(path);
+        writeln!(file.expect("a file"), "{row}\t{who}\t{percent}").expect("it is written");
+    }
 }
 
 /// The most that any choice of [`CAPACITY`] keys that stay could have, in percent.

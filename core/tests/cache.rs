@@ -96,6 +96,30 @@ fn a_newer_verdict_takes_the_place_of_the_older() {
     assert_eq!(handle.get(&digest, 99, 7), Ok(Verdict::Refused));
 }
 
+/// Zero is a tag as any other, though entries that nobody used have it too: of so many digests some have it.
+#[test]
+fn a_set_takes_as_many_as_it_has_entries_whatever_their_tags() {
+    for number in 0..4096 {
+        let mut heap = Heap::new(1, 1, 1);
+        let cache = heap.cache();
+        let handle = cache.handle();
+        let all: Vec<_> = (0..WAYS as u64).map(|at| digest(number * 100 + at)).collect();
+        for digest in &all {
+            assert!(handle.get(digest, 0, 0).is_err());
+            assert_eq!(insert(&handle, digest, Verdict::Accepted), Outcome::Inserted);
+        }
+        assert!(all.iter().all(|digest| handle.get(digest, 0, 0).is_ok()), "{number}");
+        let mut verdicts = [Err(Ticket::NONE); WAYS];
+        handle.get_many(&all, 0, 0, &mut verdicts);
+        assert_eq!(verdicts, [Ok(Verdict::Accepted); WAYS]);
+        assert!(handle.remove(&all[0]) && !handle.remove(&all[0]));
+        assert_eq!(insert(&handle, &all[0], Verdict::Refused), Outcome::Inserted);
+        assert_eq!(handle.get(&all[0], 0, 0), Ok(Verdict::Refused));
+        let stats = cache.stats();
+        assert_eq!(stats.inserts, 17);
+    }
+}
+
 #[test]
 fn what_is_removed_is_gone_and_stays_gone_for_older_tickets() {
     let mut heap = Heap::new(2, 1, 1);

@@ -38,6 +38,8 @@ use crate::report::{Report, Unmet};
 /// by kind they have a table of their own: a key made when it is asked for (direct), one that was ready
 /// (pooled), the same used once (first use), a supply that has run dry, a sealed key opened (cold).
 ///
+/// Rows `cache/trace/` have a second table: what the caches answered of each trace, in percent.
+///
 /// A quick run takes about five minutes, a full one about twenty, after the build. Close other
 /// programs first: what they take is noted in the report, and a busy machine makes figures
 /// worthless. Instruction counts do not mind; they need valgrind and gungraun-runner, else they are
@@ -149,12 +151,19 @@ fn times(args: &Args, with_peers: bool) -> Result<Run> {
         if args.quick { ["0.1", "0.4", "20", "1000"] } else { ["0.7", "2.5", "60", "20000"] };
     command.args(["--warm-up-time", warm_up, "--measurement-time", time]);
     command.args(["--sample-size", samples, "--nresamples", resamples]);
+    let rates = target_dir()?.join("bench").join("hit-rates.tsv");
+    fs::create_dir_all(target_dir()?.join("bench"))?;
+    if rates.exists() {
+        fs::remove_file(&rates)?;
+    }
+    command.env("SYMBOLON_HIT_RATES", &rates);
     let start = SystemTime::now();
     run_command(command.args(&args.criterion))?;
     machine.measure_clock();
 
     let measures = results::read(&target_dir()?.join("criterion"), start)?;
     ensure!(!measures.is_empty(), "no bench matches the filter");
+    let rates = results::read_rates(&rates, &measures)?;
     let command = env::args().skip(1).map(|word| table::quoted(&word)).collect::<Vec<_>>();
     Ok(Run {
         date: machine::today(),
@@ -162,6 +171,7 @@ fn times(args: &Args, with_peers: bool) -> Result<Run> {
         machine,
         measures,
         instructions: Vec::new(),
+        rates,
     })
 }
 

@@ -109,7 +109,7 @@ impl Entry {
         self.state.load(Relaxed) & VALID != 0
     }
 
-    /// Whether nobody ever claimed it.
+    /// Whether nobody ever claimed it, or its version has come round.
     pub(super) fn is_unused(&self) -> bool {
         self.state.load(Relaxed) == EMPTY
     }

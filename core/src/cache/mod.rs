@@ -39,17 +39,18 @@
 //! Entries: a cache line each, with all that a hit reads. Sets: 8 bytes of what only misses, insertions and removals
 //! need. A hit reads 16 bytes of tags and one line, and writes only while the entry has fewer than three hits since the
 //! clock's hand came by: lines that are hot stay shared between cores. One hit in 34 reads a second line because of a
-//! tag that is equal by chance. A hit is inlined and takes about a hundred instructions, few of which wait for memory, so
-//! that a processor has several look-ups under way. [`Handle::get_many`] first computes where all of 32 digests are, then touches all their
-//! lines, then reads: processors wait for many lines as long as for one.
+//! tag that is equal by chance (one in 17 by [`Handle::get_many`]). A hit is inlined and takes about a hundred
+//! instructions, few of which wait for memory, so that a processor has several look-ups under way. `get_many` first
+//! computes where all of 32 digests are, then touches all their lines, then reads: processors wait for many lines as long
+//! as for one.
 //!
 //! The set is chosen by a strongly universal hash under a secret [`Key`]: nobody can make digests that meet in one set.
 //! Two digests of SHA3 that the hash cannot tell apart take 2^64 trials, and a set has room for sixteen.
 //! Who can see the times of look-ups by others could learn which sets are used, not what is in them.
 //!
 //! # Why no verdict is torn
-//! An entry's state has a version and is one of empty, valid, writing, cancelled. All else in it is in relaxed atomics;
-//! there is no `unsafe`.
+//! An entry's state has a version and is one of empty, valid, writing, cancelled. All else in it is in relaxed atomics.
+//! There is no `unsafe`, but around the instructions that search tags that were loaded.
 //! 1. A writer exchanges the state for `writing` (release fence after it), writes, and exchanges it for `valid` (release).
 //! 2. A reader takes the state (acquire), the words, and (acquire fence) the state again. If both are the same nobody
 //!    claimed the entry in between: whoever reads a word of a later writer sees the claim by fence and fence.

@@ -10,9 +10,12 @@ use crate::primitive::{Bits, Word, const_fn, filled};
 pub const WAYS: usize = 16;
 
 /// One byte of hash for each entry of a set: a megabyte for a million entries, most of which stays in the second-level
-/// cache. Entry i has byte i / [`WORDS`] of word i % [`WORDS`].
+/// cache.
 #[repr(C, align(16))]
+// Entry i has byte i / WORDS of word i % WORDS.
 pub struct Tags([Word; WORDS]);
+
+const _: () = assert!(size_of::<Tags>() == WAYS);
 
 impl Tags {
     const_fn! {

@@ -228,6 +228,12 @@ impl<'m, const OBSERVED: bool> Cache<'m, OBSERVED> {
         self.place(digest).map_or(0, |place| place.set)
     }
 
+    /// The tag of a digest: for models.
+    #[cfg(loom)]
+    pub fn tag_of(&self, digest: &Digest) -> Option<u8> {
+        self.place(digest).map(|place| place.tag())
+    }
+
     /// How many verdicts on a digest there are: for models.
     #[cfg(loom)]
     pub fn copies(&self, digest: &Digest) -> usize {
@@ -319,35 +325,35 @@ impl<const OBSERVED: bool> Handle<'_, OBSERVED> {
         for entry in candidates.filter_map(|way| place.entry(way)) {
             let Some(record) = entry.read(&words, self.cache.faults) else { continue };
             if record.epoch != epoch {
-                return Err(self.missed(place, Some(Event::Stale)));
+                return Err(self.missed(place.set, Some(Event::Stale)));
             }
             if now >= record.expiry {
-                return Err(self.missed(place, Some(Event::Expired)));
+                return Err(self.missed(place.set, Some(Event::Expired)));
             }
             entry.touch();
             self.note(Event::Hit);
             return Ok(record.verdict);
         }
-        Err(self.missed(place, None))
+        Err(self.missed(place.set, None))
     }
 
     /// Out of the way of hits, which take few enough instructions without it for several to wait for memory at once.
     #[cold]
     #[inline(never)]
-    fn missed(&self, place: &Place<'_>, why: Option<Event>) -> Ticket {
+    fn missed(&self, set: u32, why: Option<Event>) -> Ticket {
         why.into_iter().chain([Event::Miss]).for_each(|event| self.note(event));
-        self.ticket_for(place)
+        self.ticket_for(set)
     }
 
     /// A ticket for a digest that was not looked up: to be taken before its verification begins.
     #[must_use]
     pub fn ticket(&self, digest: &Digest) -> Ticket {
-        self.cache.place(digest).map_or(Ticket::NONE, |place| self.ticket_for(&place))
+        self.cache.place(digest).map_or(Ticket::NONE, |place| self.ticket_for(place.set))
     }
 
-    fn ticket_for(&self, place: &Place<'_>) -> Ticket {
-        let removals = self.cache.set(place).map_or(0, Set::removals);
-        Ticket { set: place.set, removals }
+    fn ticket_for(&self, set: u32) -> Ticket {
+        let removals = self.cache.sets.get(set as usize).map_or(0, Set::removals);
+        Ticket { set, removals }
     }
 
     /// Takes in a verdict in place of any other on this digest, unless a removal came after the ticket or another

@@ -1,7 +1,7 @@
 //! Which bytes of two or four words are a certain one: what a look-up in the cache asks first.
 //!
-//! Not in the table of kernels: x86-64 has the instructions always, but on targets without floating point, and a call
-//! through a pointer takes longer than the search.
+//! Not in the table of kernels, since a call through a pointer takes longer than the search. x86-64 always has the
+//! instructions, unless it is a target without floating point.
 
 use crate::primitive::Bits;
 
@@ -39,7 +39,7 @@ mod sse2 {
     }
 }
 
-#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+#[cfg(any(all(test, not(loom)), not(all(target_arch = "x86_64", target_feature = "sse2"))))]
 mod portable {
     use super::{Bits, WORDS};
 

@@ -2,9 +2,11 @@
 //!
 //! [`contract`] states what each kernel must keep and holds the table of them. `scalar` is the
 //! meaning: portable code. The algorithms for vector units are written once, in `vector/`, over the
-//! operations of `lanes`; `avx512`, `avx2` and `neon` are these operations and a table each.
+//! operations of `lanes`; `avx512`, `avx2` and `neon` are these operations and a table each. `bytes` is
+//! no part of it: what caches search takes less time than a call through a table.
 #![allow(unsafe_code)]
 
+#[cfg(any(target_has_atomic = "32", feature = "critical-section"))]
 pub(crate) mod bytes;
 pub mod contract;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use symbolon_platform::threads::{Priority as ThreadPriority, Worker};
+use symbolon_platform::threads::{Outcome, Priority as ThreadPriority, Worker};
 
 /// What decides batches.
 pub trait Engine: Send + Sync + 'static {
@@ -93,7 +93,7 @@ pub trait Reply<B>: Send {
 /// How a service works.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Workers; each is pinned to one of `cores`, in turn, where there are any.
+    /// Workers; each is kept on one of `cores`, in turn, where there are any.
     pub workers: usize,
     /// See there.
     pub cores: Vec<usize>,
@@ -210,7 +210,8 @@ pub enum Rejected {
 impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
     /// Starts the workers.
     ///
-    /// Errors: `E-ARGUMENT` for no workers or more than 1,024; `E-IO` where there are no threads; the engine's.
+    /// Errors: `E-ARGUMENT` for no workers or more than 1,024; `E-IO` where there are no threads, or one cannot be kept on
+    /// its core; the engine's.
     pub fn start(engine: Arc<E>, settings: &Settings) -> Result<Self> {
         let workers = settings.workers;
         if !(1..=1024).contains(&workers) {
@@ -242,7 +243,12 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
                 priority: ThreadPriority::Normal,
             };
             let body = move || shared.work(worker, &answers);
-            service.threads.push(place.spawn(body).map_err(thread)?.0);
+            let (started, placement) = place.spawn(body).map_err(thread)?;
+            service.threads.push(started);
+            if let (Some(core), Outcome::Failed(_)) = (core, placement.core) {
+                let message = format!("worker {worker} cannot be kept on core {core}");
+                return Err(Error::new(Kind::Io, message));
+            }
         }
         let place =
             Worker { name: "symbolon-answer".into(), core: None, priority: ThreadPriority::Normal };

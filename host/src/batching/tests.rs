@@ -302,3 +302,17 @@ fn settings_are_checked() {
         assert_eq!(error.kind(), Kind::Argument);
     }
 }
+
+#[test]
+fn workers_stay_where_they_are_put_or_there_is_no_service() {
+    let (engine, book) = (Arc::<Doubling>::default(), Book::default());
+    let cores = symbolon_platform::threads::cores().unwrap();
+    let settings = Settings { cores, ..Settings::new(2, QUICK) };
+    let service = Service::start(Arc::clone(&engine), &settings).unwrap();
+    (1_000..1_100).for_each(|number| submit(&service, &book, number));
+    assert_eq!(answers(service, book).len(), 100);
+    let settings = Settings { cores: vec![1 << 20], ..Settings::new(2, QUICK) };
+    let error = Service::<_, Entry>::start(engine, &settings).err().unwrap();
+    assert_eq!(error.kind(), Kind::Io);
+    assert!(error.to_string().contains("worker 0"), "{error}");
+}

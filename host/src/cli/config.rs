@@ -187,6 +187,8 @@ settings! {
         "Threads that serve sockets; by default one for every four cores, and two at least";
     "threads.workers", threads_workers: u64 = cores(), Some(1..=1024),
         "Threads that decide batches; by default one for each core";
+    "threads.pin", threads_pin: bool = false, None,
+        "Keep each of these on a core, in turn; by default the system moves them";
     "batch.strategy", batch_strategy: Choice = Choice::Adaptive, None,
         "When a batch that is not full leaves: window, size or adaptive";
     "batch.wait-us", batch_wait_us: u64 = 2000, Some(0..=10_000_000),

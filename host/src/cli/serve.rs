@@ -36,8 +36,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use symbolon_core::bfv::{Q54, Q81};
 use symbolon_core::matching::{Layout, Threshold};
-use symbolon_platform::clock;
 use symbolon_platform::locked::{OnFailure, Options};
+use symbolon_platform::{clock, threads};
 use zeroize::Zeroizing;
 
 /// People of the demonstration, and the one who has a device and a credential.
@@ -176,7 +176,15 @@ impl Server<'_> {
         let sessions = self.sessions(Arc::clone(&signing), output)?;
         let signer = Arc::new(Signer::start(log, signing, window.settings())?);
         let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
+        let cores = if config.threads_pin {
+            threads::cores().map_err(|e| {
+                Error::new(Kind::Io, format!("the system does not say which cores there are: {e}"))
+            })?
+        } else {
+            Vec::new()
+        };
         let batching = Batching {
+            cores,
             capacity: large(config.batch_queue),
             ..Batching::new(large(config.threads_workers), config.strategy())
         };

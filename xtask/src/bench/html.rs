@@ -73,6 +73,7 @@ pub fn page(run: &Run, others: &Others) -> String {
         let table = html_table(&table::HEAD, &groups, &table::NUMBERS);
         body += &section("All figures", &legend(others), &[table]);
     }
+    body += &rates(run);
     body += &kinds(run);
     let rest = table::rest(run);
     if let Some((head, lines)) = rest.split_first() {
@@ -102,6 +103,19 @@ pub fn page(run: &Run, others: &Others) -> String {
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>Symbolon: what it costs</title><style>{STYLE}</style></head>\n\
          <body>\n{body}</body></html>\n"
+    )
+}
+
+/// What caches answered.
+fn rates(run: &Run) -> String {
+    let table = table::rates(run);
+    let Some((head, lines)) = table.split_first() else { return String::new() };
+    let head: Vec<_> = head.iter().map(String::as_str).collect();
+    section(
+        "What a cache answers",
+        "Percent of the accesses of a trace that find their verdict, where a tenth of a million digests fit; what is \
+         not there is put in. The first line knows the trace and never changes what it keeps.",
+        &[html_table(&head, &[lines.to_vec()], &[1, 2, 3])],
     )
 }
 

@@ -16,7 +16,7 @@ use super::machine::Machine;
 pub const ISAS: [&str; 5] = ["scalar", "neon", "avx2", "avx512", "any"];
 
 /// The order of the tables; names that are not here follow, sorted.
-const ORDER: [&str; 93] = [
+const ORDER: [&str; 94] = [
     "ntt/forward",
     "ntt/inverse",
     "ntt/pointwise",
@@ -94,6 +94,7 @@ const ORDER: [&str; 93] = [
     "pipeline/matching",
     "pipeline/auth",
     "pipeline/auth-uninstrumented",
+    "pipeline/auth-pinned",
     "auth/single-cold",
     "auth/single-warm",
     "session/resume",
@@ -139,6 +140,17 @@ impl Measure {
     }
 }
 
+/// How much of a row's accesses a cache answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// As in [`Measure`].
+    pub name: String,
+    /// As in [`Measure`], and a choice of what is kept that looks ahead.
+    pub by: String,
+    /// 0 to 100.
+    pub percent: f64,
+}
+
 /// A run, as it is kept under benches/results/.
 #[derive(Serialize, Deserialize)]
 pub struct Run {
@@ -152,6 +164,9 @@ pub struct Run {
     pub measures: Vec<Measure>,
     /// Instructions executed; empty where they could not be counted.
     pub instructions: Vec<Count>,
+    /// Hit rates of the rows that have such.
+    #[serde(default)]
+    pub rates: Vec<Rate>,
 }
 
 /// A line of `--json`.
@@ -223,6 +238,22 @@ fn order(name: &str) -> (usize, String, u64, String) {
     let known = ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
     let (stem, last) = name.rsplit_once('/').unwrap_or((name, ""));
     (known, stem.to_owned(), last.parse().unwrap_or(0), last.to_owned())
+}
+
+/// Reads the hit rates of rows that were measured: what benches wrote as `SYMBOLON_HIT_RATES`, if they did.
+pub fn read_rates(file: &Path, measures: &[Measure]) -> Result<Vec<Rate>> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let rate = |line: &str| {
+        let [name, by, percent] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
+        Some(Rate { name: name.into(), by: by.into(), percent: percent.parse().ok()? })
+    };
+    let rates = text.lines().map(|line| rate(line).with_context(|| format!("a rate: {line}")));
+    let measured = |rate: &Rate| measures.iter().any(|measure| measure.name == rate.name);
+    let rates: Vec<_> = rates.collect::<Result<_>>()?;
+    Ok(rates.into_iter().filter(measured).collect())
 }
 
 /// Reads every benchmark that criterion has measured since `start`.
@@ -345,7 +376,22 @@ pub mod tests {
             machine: Machine::default(),
             measures: measures.iter().map(measure).collect(),
             instructions: Vec::new(),
+            rates: Vec::new(),
         }
+    }
+
+    #[test]
+    fn rates_of_measured_rows_are_read() {
+        let file = std::env::temp_dir().join(format!("xtask-rates-{}", std::process::id()));
+        assert_eq!(read_rates(&file, &[]).unwrap(), []);
+        fs::write(&file, "cache/trace/zipf\tmoka 0.12\t80.5\ncache/trace/one-hit\tany\t50\n")
+            .unwrap();
+        let measures = run(&[("cache/trace/zipf", "any", 60.0)]).measures;
+        let rate = Rate { name: "cache/trace/zipf".into(), by: "moka 0.12".into(), percent: 80.5 };
+        assert_eq!(read_rates(&file, &measures).unwrap(), [rate]);
+        fs::write(&file, "cache/trace/zipf\tmoka\n").unwrap();
+        assert!(read_rates(&file, &measures).is_err());
+        fs::remove_file(&file).unwrap();
     }
 
     #[test]

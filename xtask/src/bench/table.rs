@@ -134,6 +134,30 @@ pub fn rest(run: &Run) -> Vec<Vec<String>> {
     lines
 }
 
+/// What caches answered of the traces, a line a cache. Head first.
+pub fn rates(run: &Run) -> Vec<Vec<String>> {
+    let (mut names, mut whose) = (Vec::new(), Vec::new());
+    for rate in &run.rates {
+        for (list, word) in [(&mut names, &rate.name), (&mut whose, &rate.by)] {
+            if !list.contains(&word) {
+                list.push(word);
+            }
+        }
+    }
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let head = std::iter::once("hits, %").chain(names.iter().map(|name| name.as_str()));
+    let mut lines = vec![head.map(str::to_owned).collect::<Vec<_>>()];
+    for by in whose {
+        let found = |name: &&String| run.rates.iter().find(|r| r.by == *by && r.name == **name);
+        let cell =
+            |name| found(name).map(|rate| format!("{:.1}", rate.percent)).unwrap_or_default();
+        lines.push(std::iter::once(by.clone()).chain(names.iter().map(cell)).collect());
+    }
+    lines
+}
+
 /// Everything, for a terminal.
 pub fn terminal(run: &Run, others: &Others) -> String {
     let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
@@ -142,7 +166,7 @@ pub fn terminal(run: &Run, others: &Others) -> String {
         lines.extend(group.iter().map(|line| line.to_vec()));
     }
     let mut text = aligned(&lines, &NUMBERS);
-    for table in [of_kinds(run), rest(run)] {
+    for table in [rates(run), of_kinds(run), rest(run)] {
         if !table.is_empty() {
             text += &format!("\n{}", aligned(&table, &[1, 2, 3, 4, 5]));
         }
@@ -294,7 +318,7 @@ pub fn slug(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::results::tests::run;
-    use super::super::results::{Figure, Others};
+    use super::super::results::{Figure, Others, Rate};
     use super::*;
 
     fn others() -> Others {
@@ -364,6 +388,25 @@ mod tests {
         assert_eq!(table[0], ["key", "direct", "pooled", "first use", "dry", "cold"]);
         assert_eq!(table[1], ["bfv-set-q54", "300 us", "", "", "", ""]);
         assert_eq!(table[2], ["ml-kem-768", "70.0 us", "60.0 ns", "", "", ""]);
+    }
+
+    #[test]
+    fn hit_rates_have_a_table_of_their_own() {
+        let mut run = run(&[("cache/trace/zipf", "any", 60.0)]);
+        assert!(rates(&run).is_empty());
+        let rate = |name: &str, by: &str, percent| {
+            let name = format!("cache/trace/{name}");
+            Rate { name, by: by.into(), percent }
+        };
+        run.rates = vec![rate("zipf", "any", 80.09), rate("zipf", "moka", 80.5)];
+        run.rates.push(rate("one-hit", "any", 51.0));
+        let expected = [
+            ["hits, %", "cache/trace/zipf", "cache/trace/one-hit"],
+            ["any", "80.1", "51.0"],
+            ["moka", "80.5", ""],
+        ];
+        assert_eq!(rates(&run), expected);
+        assert!(terminal(&run, &others()).contains("80.1"));
     }
 
     #[test]
