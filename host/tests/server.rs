@@ -183,6 +183,9 @@ fn a_bad_item_is_no_concern_of_the_others() {
     lines[7] = attempt(7, 99).to_string();
     lines[20] = "{\"id\":".into();
     lines[21] = json!({ "id": person(0), "embedding": [1.0] }).to_string();
+    // Of which nothing comes back, and which is not read.
+    lines[22] = json!({ "id": person(0), "embedding": ["0.34\u{7f}".repeat(1000)] }).to_string();
+    lines[23] = json!({ "id": "x".repeat(1 << 16), "embedding": [] }).to_string();
     let kind = [("content-type", "application/x-ndjson")];
     let answer = client.send("POST", path, &kind, (lines.join("\n") + "\n\n").as_bytes());
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-ndjson")));
@@ -194,11 +197,15 @@ fn a_bad_item_is_no_concern_of_the_others() {
             7 => Some((404, "E-UNKNOWN-ID")),
             20 => Some((400, "E-PARSE")),
             21 => Some((422, "E-DIMENSION")),
+            22 => Some((400, "E-PARSE")),
+            23 => Some((413, "E-TOO-LARGE")),
             _ => None,
         };
         match bad {
             Some((status, code)) => {
                 assert_eq!((&result["status"], &result["code"]), (&json!(status), &json!(code)));
+                let text = result.to_string();
+                assert!(text.len() < 300 && !text.contains("0.34"), "{text}");
             }
             None => {
                 assert_eq!(result["status"], 200, "{result}");
@@ -224,6 +231,35 @@ fn a_bad_item_is_no_concern_of_the_others() {
     let bytes = client.receipt(&results[5]);
     assert_eq!(Receipt::decode(&bytes).unwrap().0.leaf.nonce, [7; 16]);
     assert_eq!(client.send("POST", path, &kind, b"SYB1").lines(), [json!(null); 0]);
+    // None of which is decided.
+    assert_eq!(client.send("POST", path, &[], "{}\n".repeat(100).as_bytes()).lines().len(), 100);
+    server.stop();
+}
+
+#[test]
+fn lines_leave_before_all_is_decided() {
+    let dir = deployment();
+    let server = Server::start(dir.path(), &waiting("3000000"));
+    server.client().enrol(0..1);
+    let began = Instant::now();
+    let body = format!("{}\n{}\n", attempt(0, 99), attempt(0, 0));
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST /v1/authentications:batch HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let (mut received, mut part) = (Vec::new(), [0; 4096]);
+    let has = |received: &[u8], what: &str| String::from_utf8_lossy(received).contains(what);
+    while !has(&received, "E-UNKNOWN-ID") {
+        let count = stream.read(&mut part).unwrap();
+        assert_ne!(count, 0);
+        received.extend_from_slice(&part[..count]);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2) && !has(&received, "accept"));
+    stream.read_to_end(&mut received).unwrap();
+    assert!(has(&received, "\"accept\":true"));
+    assert!(began.elapsed() > Duration::from_secs(2));
     server.stop();
 }
 
@@ -263,6 +299,8 @@ fn a_repeated_request_is_done_once() {
     let batch = send(path, "a", &attempt(0, 0));
     assert_eq!(batch.lines()[0]["accept"], true);
     assert_eq!(send(path, "a", &attempt(0, 0)).body, batch.body);
+    let other = format!("{path}?priority=high");
+    send(&other, "a", &attempt(0, 0)).problem(409, "E-IDEMPOTENCY");
     assert_eq!(client.metric("symbolon_attempts_accepted_total"), 3.0);
     server.stop();
 }
@@ -616,33 +654,44 @@ fn whoever_takes_or_asks_for_nothing_more_is_let_go() {
 #[test]
 fn bodies_that_do_not_come_are_in_nobody_s_way() {
     let dir = deployment();
-    let room = ["--limits-body-bytes", "65536", "--limits-batch-bytes", "65536"];
+    let room = ["--limits-body-bytes", "4800000", "--limits-batch-bytes", "1000000"];
     let server = Server::start(dir.path(), &[IDLE, &room].concat());
-    let mut slow: Vec<_> = (0..8).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    // Three fit into what batches may fill.
+    let mut slow: Vec<_> = (0..3).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
     for stream in &mut slow {
-        let head = "POST /v1/authentications:batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 65000\r\n\r\n";
+        let head = "POST /v1/authentications:batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
     }
     thread::sleep(Duration::from_millis(300));
     let mut client = server.client();
     client.enrol(0..1);
-    assert_eq!(client.post("/v1/authentications", &attempt(0, 0)).json()["accept"], true);
+    // Of few bytes, and room for many lines.
+    let large = "{}\n".repeat(1500);
+    let mut batch = || client.send("POST", "/v1/authentications:batch", &[], large.as_bytes());
+    assert_eq!(batch().lines().len(), 1500);
     // What has come counts.
     for stream in &mut slow {
-        // Whoever finds no room is refused meanwhile.
-        let _ = stream.write_all(&[b' '; 64_000]);
+        stream.write_all(&[b' '; 990_000]).unwrap();
     }
     let end = Instant::now() + Duration::from_secs(10);
-    while client.post("/v1/authentications", &attempt(0, 0)).status != 429 {
+    let mut single = server.client();
+    while single.metric("symbolon_http_body_bytes") < 3_000_000.0 {
         assert!(Instant::now() < end);
         thread::sleep(Duration::from_millis(20));
     }
+    batch().problem(429, "E-BUSY");
+    // Batches keep out batches only.
+    assert_eq!(single.post("/v1/authentications", &attempt(0, 0)).json()["accept"], true);
     drop(slow);
-    while client.post("/v1/authentications", &attempt(0, 0)).status != 200 {
+    while batch().status != 200 {
         assert!(Instant::now() < end);
         thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(client.metric("symbolon_http_body_bytes"), 0.0);
+    // All of it is given back.
+    while client.metric("symbolon_http_body_bytes") > 0.0 {
+        assert!(Instant::now() < end);
+        thread::sleep(Duration::from_millis(5));
+    }
     server.stop();
 }
 

@@ -2,18 +2,24 @@
 //!
 //! In memory, bounded in entries, bytes and time: a client that repeats a request because it saw no answer does so
 //! soon. Failures of the server and refusals for want of room are not kept, so they can be tried again, nor is a
-//! response of many parts if one of them is such. A restart forgets: an enrolment that is repeated after it finds its
-//! id taken, a decision is made again.
+//! response of many parts if one of them is such, nor one that would take a sixteenth of the memory for all. What is
+//! forgotten before its time for want of memory is counted. A restart forgets: an enrolment that is repeated after it
+//! finds its id taken, a decision is made again.
 
+use super::Share;
 use super::problem::Problem;
 use crate::error::{Kind, Result};
 use crate::random::random;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// The longest key, in bytes.
@@ -32,6 +38,34 @@ pub struct Said {
     pub body: Bytes,
     /// Whether it would be the same again.
     pub lasting: bool,
+    /// Room for its body until it has left; not for what is remembered, which has its own.
+    pub(super) room: Option<Arc<Share>>,
+}
+
+/// A body, and room for it until it has left.
+struct Held {
+    body: Option<Bytes>,
+    _room: Arc<Share>,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.body.take().map(|body| Ok(Frame::data(body))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.body.as_ref().map_or(0, |body| body.len() as u64))
+    }
 }
 
 /// Whether a repeated request is to be answered with this again, rather than to be tried.
@@ -45,7 +79,7 @@ impl Said {
     #[must_use]
     pub fn json(status: StatusCode, body: String) -> Self {
         let (media_type, lasting) = ("application/json", lasts(status));
-        Self { status, media_type, retry_after: None, body: body.into(), lasting }
+        Self { status, media_type, retry_after: None, body: body.into(), lasting, room: None }
     }
 }
 
@@ -57,13 +91,17 @@ impl From<Problem> for Said {
             retry_after: problem.retry_after_s(),
             body: problem.json().into(),
             lasting: lasts(problem.status()),
+            room: None,
         }
     }
 }
 
 impl IntoResponse for Said {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(match self.room {
+            Some(room) => Body::new(Held { body: Some(self.body), _room: room }),
+            None => Body::from(self.body),
+        });
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
@@ -98,6 +136,8 @@ struct Inner {
     /// Those that were answered, oldest first.
     order: VecDeque<(Instant, Key, usize)>,
     bytes: usize,
+    /// Forgotten before their time.
+    evicted: u64,
 }
 
 /// Remembers requests and their responses.
@@ -143,7 +183,8 @@ impl Idempotency {
         hash.finalize().into()
     }
 
-    /// Looks whether a request was made before: by this caller, to this address, under this key.
+    /// Looks whether a request was made before: by this caller, to this address, under this key. It is the same if its
+    /// parts are.
     ///
     /// Errors: `E-IDEMPOTENCY` if it is under way, or was another; `E-REQUEST` for a key that is none; `E-BUSY` if too
     /// many are under way.
@@ -152,12 +193,12 @@ impl Idempotency {
         caller: &[u8],
         address: &str,
         key: &[u8],
-        body: &[u8],
+        request: &[&[u8]],
     ) -> std::result::Result<Begun<'_>, Problem> {
         if key.is_empty() || key.len() > MAX_KEY {
             return Err(Problem::new(Kind::Request, "an idempotency key has 1 to 128 bytes"));
         }
-        let request = self.hash(&[body]);
+        let request = self.hash(request);
         let key = self.hash(&[caller, address.as_bytes(), key]);
         let mut inner = self.lock();
         inner.expire(self.limits, Instant::now());
@@ -181,10 +222,10 @@ impl Idempotency {
         Ok(Begun::First(Ticket { of: self, key, answered: false }))
     }
 
-    /// How many are remembered, and the bytes of their responses.
-    pub fn held(&self) -> (usize, usize) {
+    /// How many are remembered, and the bytes of their responses; and how many were forgotten before their time.
+    pub fn held(&self) -> (usize, usize, u64) {
         let inner = self.lock();
-        (inner.entries.len(), inner.bytes)
+        (inner.entries.len(), inner.bytes, inner.evicted)
     }
 }
 
@@ -198,6 +239,7 @@ impl Inner {
             self.order.pop_front();
             self.entries.remove(&key);
             self.bytes -= bytes;
+            self.evicted += u64::from(now < until);
         }
     }
 }
@@ -205,14 +247,15 @@ impl Inner {
 impl Ticket<'_> {
     /// Remembers the response, if it is one to give again.
     pub fn done(mut self, said: &Said) {
-        if !said.lasting {
+        // One that is too large would have all others forgotten.
+        if !said.lasting || said.body.len() > self.of.limits.bytes / 16 {
             return;
         }
         self.answered = true;
         let mut inner = self.of.lock();
         let (until, bytes) = (Instant::now() + self.of.limits.time, said.body.len());
         if let Some(entry) = inner.entries.get_mut(&self.key) {
-            entry.said = Some(said.clone());
+            entry.said = Some(Said { room: None, ..said.clone() });
             inner.order.push_back((until, self.key, bytes));
             inner.bytes += bytes;
         }
@@ -241,14 +284,14 @@ mod tests {
     }
 
     fn do_once(of: &Idempotency, key: &str, body: &str, answer: &Said) {
-        match of.begin(b"me", "/", key.as_bytes(), body.as_bytes()) {
+        match of.begin(b"me", "/", key.as_bytes(), &[body.as_bytes()]) {
             Ok(Begun::First(ticket)) => ticket.done(answer),
             _ => panic!("{key} was used before"),
         }
     }
 
     fn again(of: &Idempotency, key: &str, body: &str) -> Option<String> {
-        match of.begin(b"me", "/", key.as_bytes(), body.as_bytes()) {
+        match of.begin(b"me", "/", key.as_bytes(), &[body.as_bytes()]) {
             Ok(Begun::Again(said)) => Some(String::from_utf8(said.body.to_vec()).unwrap()),
             _ => None,
         }
@@ -259,11 +302,13 @@ mod tests {
         let of = memory(8, 1000);
         do_once(&of, "a", "body", &said(StatusCode::CREATED, "done"));
         assert_eq!(again(&of, "a", "body").as_deref(), Some("done"));
-        let error = of.begin(b"me", "/", b"a", b"other").err().unwrap();
+        let error = of.begin(b"me", "/", b"a", &[b"other"]).err().unwrap();
+        assert_eq!(error.kind, Kind::Idempotency);
+        let error = of.begin(b"me", "/", b"a", &[b"bo", b"dy"]).err().unwrap();
         assert_eq!(error.kind, Kind::Idempotency);
         // Another caller, another address, another key: another request.
         for (caller, address, key) in [("you", "/", "a"), ("me", "/b", "a"), ("me", "/", "b")] {
-            let begun = of.begin(caller.as_bytes(), address, key.as_bytes(), b"body");
+            let begun = of.begin(caller.as_bytes(), address, key.as_bytes(), &[b"body"]);
             assert!(matches!(begun, Ok(Begun::First(_))));
         }
     }
@@ -271,8 +316,8 @@ mod tests {
     #[test]
     fn one_under_way_is_not_begun_again_and_a_failure_can_be() {
         let of = memory(8, 1000);
-        let Ok(Begun::First(ticket)) = of.begin(b"me", "/", b"a", b"body") else { panic!() };
-        let error = of.begin(b"me", "/", b"a", b"body").err().unwrap();
+        let Ok(Begun::First(ticket)) = of.begin(b"me", "/", b"a", &[b"body"]) else { panic!() };
+        let error = of.begin(b"me", "/", b"a", &[b"body"]).err().unwrap();
         assert_eq!((error.kind, error.retry_after.is_some()), (Kind::Idempotency, true));
         ticket.done(&said(StatusCode::TOO_MANY_REQUESTS, "busy"));
         do_once(&of, "a", "body", &said(StatusCode::INTERNAL_SERVER_ERROR, "oh"));
@@ -280,18 +325,39 @@ mod tests {
         do_once(&of, "a", "body", &parts);
         do_once(&of, "a", "body", &said(StatusCode::NOT_FOUND, "nobody"));
         assert_eq!(again(&of, "a", "body").as_deref(), Some("nobody"));
-        assert!(of.begin(b"me", "/", &[b'a'; MAX_KEY + 1], b"").is_err());
+        assert!(of.begin(b"me", "/", &[b'a'; MAX_KEY + 1], &[]).is_err());
     }
 
     #[test]
     fn memory_is_bounded() {
-        let of = memory(4, 100);
-        for i in 0..100 {
-            do_once(&of, &i.to_string(), "", &said(StatusCode::OK, "0123456789"));
-            assert!(of.held().0 <= 5);
+        for of in [memory(4, 1000), memory(100, 160)] {
+            for i in 0..100 {
+                do_once(&of, &i.to_string(), "", &said(StatusCode::OK, "0123456789"));
+                assert!(of.held().0 <= 17 && of.held().1 <= 160);
+            }
+            assert!(again(&of, "99", "").is_some() && again(&of, "80", "").is_none());
+            let before = of.held();
+            assert_eq!(before.0 as u64 + before.2, 100);
+            // What is too large is not remembered, and costs nobody his place.
+            do_once(&of, "large", "", &said(StatusCode::OK, &"x".repeat(63)));
+            assert_eq!(of.held(), before);
+            assert!(again(&of, "99", "").is_some() && again(&of, "large", "").is_none());
         }
-        assert!(again(&of, "99", "").is_some() && again(&of, "90", "").is_none());
-        do_once(&of, "large", "", &said(StatusCode::OK, &"x".repeat(200)));
-        assert_eq!(of.held().1, 0);
+    }
+
+    #[tokio::test]
+    async fn a_response_has_its_room_until_it_has_left() {
+        use http_body_util::BodyExt;
+        let room = super::super::Room::new(1000);
+        let share = Some(Arc::new(room.take(600).unwrap()));
+        let of = memory(8, 1000);
+        let answer = Said { room: share, ..said(StatusCode::OK, "lines") };
+        do_once(&of, "a", "", &answer);
+        let response = answer.into_response();
+        assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(5));
+        assert!(room.take(600).is_none());
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "lines");
+        assert!(room.take(600).is_some());
+        assert_eq!(again(&of, "a", "").as_deref(), Some("lines"));
     }
 }

@@ -269,6 +269,11 @@ pub(super) fn page(app: &App) -> String {
     }
     page.gauge("idempotency_entries", "Requests remembered.", now.http.idempotency_entries);
     page.gauge("idempotency_bytes", "Bytes of their responses.", now.http.idempotency_bytes);
+    page.counter(
+        "idempotency_evicted_total",
+        "Requests forgotten before their time, for want of memory.",
+        now.http.idempotency_evicted,
+    );
     if let Some(bytes) = now.resident_bytes {
         page.gauge("process_resident_bytes", "Memory of the process.", bytes);
     }

@@ -44,7 +44,7 @@
 //!   n (2 d + 400)                       roster: template, commitments, id, budget
 //! + connections x 160 KiB               sockets, of HTTP/1.1: read buffer, header, task; see below of HTTP/2
 //! + body_bytes                          bodies of requests, and 608 bytes for each item of a batch until its line has
-//!                                       left, all together: more are refused (429)
+//!                                       left, all together: more are refused (429); batches fill three quarters of it
 //! + http threads x batch_bytes / 2      a body on each that moves, as it has outgrown its place
 //! + 3 queue (2 d + 300)                 attempts that wait, of three priorities
 //! + 4096 x 8 KiB                        batches on their way to the disk
@@ -140,6 +140,8 @@ pub struct App {
     parts: Parts,
     limits: Limits,
     bodies: Room,
+    /// The part of it that batches may fill: single requests are not kept out by them.
+    batches: Room,
     draining: AtomicBool,
     http: metrics::Http,
     /// What was measured last.
@@ -155,10 +157,12 @@ pub struct App {
 impl App {
     /// Of these parts. Errors: `E-ENTROPY`.
     pub fn new(parts: Parts, limits: Limits) -> Result<Self> {
+        let bodies = Room::new(limits.body_bytes);
         Ok(Self {
             parts,
             limits,
-            bodies: Room::new(limits.body_bytes),
+            batches: bodies.part(limits.body_bytes / 4 * 3),
+            bodies,
             draining: false.into(),
             http: metrics::Http::new(),
             recent: ArcSwap::default(),
@@ -221,6 +225,7 @@ struct Room {
 }
 
 /// A part of it; given back when it is dropped.
+#[derive(Debug)]
 struct Share {
     used: Arc<AtomicUsize>,
     bytes: usize,
@@ -229,6 +234,11 @@ struct Share {
 impl Room {
     fn new(limit: usize) -> Self {
         Self { used: Arc::default(), limit }
+    }
+
+    /// The same, of which no more than so many bytes are to be filled from here.
+    fn part(&self, limit: usize) -> Self {
+        Self { used: Arc::clone(&self.used), limit }
     }
 
     /// A share of nothing yet.

@@ -360,6 +360,8 @@ pub struct Http {
     pub idempotency_entries: usize,
     /// Bytes of these responses.
     pub idempotency_bytes: usize,
+    /// Requests forgotten before their time, for want of memory.
+    pub idempotency_evicted: u64,
 }
 
 impl Status {
@@ -374,7 +376,8 @@ impl Status {
         let signing = parts.signer.metrics();
         let registered = parts.registrar.counters();
         let vain = parts.attempts.counters();
-        let (idempotency_entries, idempotency_bytes) = parts.idempotency.held();
+        let (idempotency_entries, idempotency_bytes, idempotency_evicted) =
+            parts.idempotency.held();
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: app.http.started.elapsed().as_secs_f64(),
@@ -434,6 +437,7 @@ impl Status {
                 body_bytes: app.bodies.used.load(Relaxed),
                 idempotency_entries,
                 idempotency_bytes,
+                idempotency_evicted,
             },
             resident_bytes: resident(),
         }

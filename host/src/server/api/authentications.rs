@@ -85,7 +85,7 @@ pub async fn authenticate(
         let (answer, until) = submit(&to, &body.bytes, began, None)?;
         Ok(Work { until: Some(until), answer: answered(answer) })
     };
-    once(&app, &caller, &head.headers, "/v1/authentications", body, work).await
+    once(&app, &caller, &head, "/v1/authentications", body, work).await
 }
 
 /// A verdict on its way.

@@ -6,7 +6,7 @@
 use super::super::access::{Caller, Role};
 use super::super::decide::{self, Asker, Item, Verdict};
 use super::super::idempotency::{Said, lasts};
-use super::super::{App, MAX_ITEMS, Parts, Share};
+use super::super::{App, MAX_ITEMS, Parts, SINGLE_BYTES, Share};
 use super::authentications::Decision;
 use super::items::{self, Attempt, Checked, Rank, check, locked, malformed};
 use super::{IDEMPOTENCY_KEY, Problem, Work, binary, body, late, once};
@@ -26,9 +26,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
@@ -108,7 +108,7 @@ pub async fn authenticate(
         let is_binary = body::media_type(&head.headers, &[NDJSON, binary::MEDIA_TYPE])? == 1;
         let known = |_| Problem::new(Kind::Request, "the query has priority and deadline_ms");
         let Query(defaults) = defaults.map_err(known)?;
-        let body = body::read(&app, &head.headers, incoming, app.limits.batch_bytes).await?;
+        let body = body::read_batch(&app, &head.headers, incoming).await?;
         if app.is_draining() {
             return Err(super::super::problem::draining());
         }
@@ -116,7 +116,7 @@ pub async fn authenticate(
             true => binary::places(&body.bytes, app.parts.dims)?,
             false => lines(&body.bytes)?,
         };
-        let room = app.bodies.take(places.len() * ITEM).ok_or_else(body::full)?;
+        let room = app.batches.take(places.len() * ITEM).ok_or_else(body::full)?;
         Ok((body, is_binary, places, defaults, room))
     };
     let (body, is_binary, places, defaults, room) = match received.await {
@@ -127,14 +127,14 @@ pub async fn authenticate(
     let (results, stream) = mpsc::channel(8);
     let (to, by) = (Arc::clone(&app), caller.clone());
     let keyed = head.headers.contains_key(IDEMPOTENCY_KEY);
-    let job = Job { app: to, caller: by, defaults, began, results, keyed, _room: room };
+    let job = Job { app: to, caller: by, defaults, began, results, keyed, room };
     if keyed {
         // Begun only when it is known to be the first.
         let work = move |body| {
             tokio::spawn(job.run(Items { is_binary, places, body }));
             Ok(Work { until: None, answer: gather(stream) })
         };
-        return once(&app, &caller, &head.headers, "/v1/authentications:batch", body, work).await;
+        return once(&app, &caller, &head, "/v1/authentications:batch", body, work).await;
     }
     tokio::spawn(job.run(Items { is_binary, places, body }));
     let mut response = Response::new(Body::new(Stream { results: stream, ended: false }));
@@ -146,15 +146,15 @@ pub async fn authenticate(
 /// The whole response at once, so that it can be given again.
 async fn gather(mut stream: mpsc::Receiver<Part>) -> Result<Said, Problem> {
     let mut body = Vec::new();
-    let lasting = loop {
+    let (lasting, room) = loop {
         match stream.recv().await {
             Some(Part::Lines(lines)) => body.extend_from_slice(&lines),
-            Some(Part::End { lasting }) => break lasting,
+            Some(Part::End { lasting, room }) => break (lasting, room.map(Arc::new)),
             None => return Err(Problem::new(Kind::Internal, "the batch was lost")),
         }
     };
     let (status, body) = (StatusCode::OK, body.into());
-    Ok(Said { status, media_type: NDJSON, retry_after: None, body, lasting })
+    Ok(Said { status, media_type: NDJSON, retry_after: None, body, lasting, room })
 }
 
 struct Items {
@@ -191,7 +191,7 @@ struct Job {
     /// Nothing is given up then: what is said of an item is said for good.
     keyed: bool,
     /// For what is kept of every item until its line has left.
-    _room: Share,
+    room: Share,
 }
 
 /// An attempt that was charged and checked.
@@ -213,7 +213,7 @@ impl Job {
     async fn run(self, items: Items) {
         let count = items.places.len();
         let (ask, mut answers) = mpsc::unbounded_channel();
-        let mut order = Order::new(count, !self.keyed);
+        let mut order = Order::new(count, !self.keyed, self.app.limits.body_time);
         let mut values = Zeroizing::new(Vec::with_capacity(self.app.parts.dims));
         let mut batch = Vec::with_capacity(256);
         for (index, place) in items.places.iter().enumerate() {
@@ -233,7 +233,7 @@ impl Job {
                     Submitted::Full(ready, problem) => {
                         next = if order.under_way > 0 { Ok(ready) } else { Err(problem) };
                         order.take(&mut answers, &mut batch).await;
-                        if !order.send(&self.results, false).await {
+                        if !order.send(&self.results).await {
                             return;
                         }
                     }
@@ -243,21 +243,30 @@ impl Job {
                 while let Ok(item) = answers.try_recv() {
                     order.answered(item);
                 }
-                if !order.send(&self.results, false).await {
+                if !order.send(&self.results).await {
                     return;
                 }
                 tokio::task::yield_now().await;
             }
         }
-        // The embeddings are in the queue, quantised.
-        drop(items);
+        // The embeddings are in the queue, quantised; whoever answers has a sender of his own.
+        drop((items, ask));
         while order.under_way > 0 {
             order.take(&mut answers, &mut batch).await;
-            if !order.send(&self.results, false).await {
+            if !order.send(&self.results).await {
                 return;
             }
         }
-        order.send(&self.results, true).await;
+        if !order.send(&self.results).await {
+            return;
+        }
+        let Self { results, room, keyed, .. } = self;
+        let (kept, given) = if keyed { (None, Some(room)) } else { (Some(room), None) };
+        let end = Part::End { lasting: order.lasting, room: given };
+        if results.send(end).await.is_ok() && kept.is_some() {
+            // What is in the channel and not yet taken is still in memory.
+            let _ = timeout(order.patience, results.closed()).await;
+        }
     }
 
     fn prepare(
@@ -268,6 +277,10 @@ impl Job {
     ) -> Result<Ready, Problem> {
         let app = &*self.app;
         self.caller.charge()?;
+        if item.len() > SINGLE_BYTES {
+            let what = format!("an attempt has at most {SINGLE_BYTES} bytes");
+            return Err(Problem::new(Kind::TooLarge, what));
+        }
         let Defaults { priority, deadline_ms } = self.defaults;
         let (checked, rank, deadline_ms) = if items.is_binary {
             let damaged = || Problem::new(Kind::Request, "the binary form is damaged");
@@ -322,16 +335,18 @@ struct Order {
     under_way: usize,
     /// Whether it waits no longer for an answer than it is of use.
     in_time: bool,
+    /// How long whoever reads may take for a part.
+    patience: Duration,
     chunk: Vec<u8>,
     /// Whether the response would be the same again.
     lasting: bool,
 }
 
 impl Order {
-    fn new(count: usize, in_time: bool) -> Self {
+    fn new(count: usize, in_time: bool, patience: Duration) -> Self {
         let places = (0..count).map(|_| Place::Ahead).collect();
         let chunk = Vec::with_capacity(CHUNK.min(count * LINE) + 512);
-        Self { places, left: 0, under_way: 0, in_time, chunk, lasting: true }
+        Self { places, left: 0, under_way: 0, in_time, patience, chunk, lasting: true }
     }
 
     fn begun(&mut self, index: u32, until: Instant) {
@@ -359,19 +374,23 @@ impl Order {
     async fn take(&mut self, answers: &mut mpsc::UnboundedReceiver<Item>, batch: &mut Vec<Item>) {
         let Some(Place::UnderWay(until)) = self.places.get(self.left) else { return };
         let some = answers.recv_many(batch, 256);
-        if !self.in_time {
-            some.await;
-        } else if timeout_at((*until).into(), some).await.is_err() {
+        let came = if self.in_time {
+            timeout_at((*until).into(), some).await.map_err(|_| late())
+        } else {
+            Ok(some.await)
+        };
+        let lost = || Err(Problem::new(Kind::Internal, "the attempt was lost"));
+        if let Err(problem) = came.and_then(|count| if count == 0 { lost() } else { Ok(()) }) {
             self.under_way -= 1;
-            self.put(self.left as u32, Err(late()));
+            self.put(self.left as u32, Err(problem));
         }
         for item in batch.drain(..) {
             self.answered(item);
         }
     }
 
-    /// Sends what can leave; at the `end` says so. `false` if nobody takes it any more.
-    async fn send(&mut self, to: &mpsc::Sender<Part>, end: bool) -> bool {
+    /// Sends what can leave. `false` if nobody takes it any more.
+    async fn send(&mut self, to: &mpsc::Sender<Part>) -> bool {
         while let Some(place @ Place::Came(_)) = self.places.get_mut(self.left) {
             if let Place::Came(result) = std::mem::replace(place, Place::Left) {
                 self.write(result);
@@ -381,8 +400,7 @@ impl Order {
                 return false;
             }
         }
-        let lasting = self.lasting;
-        self.flush(to).await && (!end || to.send(Part::End { lasting }).await.is_ok())
+        self.flush(to).await
     }
 
     async fn flush(&mut self, to: &mpsc::Sender<Part>) -> bool {
@@ -391,7 +409,7 @@ impl Order {
         }
         let next = Vec::with_capacity(self.chunk.capacity());
         let lines = std::mem::replace(&mut self.chunk, next);
-        to.send(Part::Lines(lines.into())).await.is_ok()
+        matches!(timeout(self.patience, to.send(Part::Lines(lines.into()))).await, Ok(Ok(())))
     }
 
     fn write(&mut self, result: Result<Verdict, Problem>) {
@@ -422,7 +440,11 @@ impl Order {
 /// A part of a response.
 enum Part {
     Lines(Bytes),
-    End { lasting: bool },
+    /// The last one; with the room for all of them where they are gathered.
+    End {
+        lasting: bool,
+        room: Option<Share>,
+    },
 }
 
 /// A response that comes in parts. Without its end it is cut off, so that nobody takes it for whole.

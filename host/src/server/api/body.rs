@@ -33,6 +33,13 @@ pub async fn read(
     receive(&app.bodies, app.limits.body_time, headers, body, limit).await
 }
 
+/// Reads a batch.
+///
+/// Errors: those of [`read`].
+pub async fn read_batch(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    receive(&app.batches, app.limits.body_time, headers, body, app.limits.batch_bytes).await
+}
+
 async fn receive(
     room: &Room,
     time: Duration,
@@ -188,6 +195,21 @@ mod tests {
         assert_eq!(all.bytes[1..FIRST], [(FIRST % 251) as u8; FIRST][1..]);
         drop(all);
         assert_eq!(used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_part_of_the_room_is_kept_from_batches() {
+        let room = Room::new(4000);
+        let batches = room.part(3000);
+        let read = |room: Room, bytes: usize| async move {
+            receive(&room, TIME, &announcing(bytes), vec![7; bytes].into(), 4000).await
+        };
+        let first = read(batches.part(3000), 2500).await.unwrap();
+        assert_eq!(read(batches.part(3000), 501).await.err().unwrap().kind, Kind::Busy);
+        let single = read(room.part(4000), 1500).await.unwrap();
+        assert_eq!(read(room.part(4000), 1).await.err().unwrap().kind, Kind::Busy);
+        drop((first, single));
+        assert_eq!(room.used.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

@@ -73,7 +73,7 @@ pub async fn enrol(
         };
         Ok(Work { until: None, answer })
     };
-    once(&app, &caller, &head.headers, "/v1/enrolments", body, work).await
+    once(&app, &caller, &head, "/v1/enrolments", body, work).await
 }
 
 /// Has a body's person enrolled.

@@ -106,7 +106,7 @@ pub async fn revoke(
     caller.require(&[Role::Enrol])?;
     let sessions = sessions(&app)?;
     let id = id_of(id)?;
-    let unknown = super::items::unknown(&id);
+    let unknown = super::items::unknown();
     if blocking(&app.changes, sessions, move |sessions| sessions.revoke(&id)).await? {
         return Ok(empty(StatusCode::NO_CONTENT));
     }

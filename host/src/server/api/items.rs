@@ -103,9 +103,12 @@ pub struct Attempt<'a> {
     pub deadline_ms: Option<u32>,
 }
 
-/// Where JSON is wrong.
+/// Where JSON is wrong, and what was expected there: not what is there, which may be a value, and of any length.
 pub fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(Kind::Parse, format!("the JSON is not as it should be: {error}"))
+    let text = error.to_string();
+    let expected = text.rfind(", expected ").and_then(|at| text.get(at + 2..)).unwrap_or(&text);
+    let what: String = expected.chars().take(160).collect();
+    Problem::new(Kind::Parse, format!("the JSON is not as it should be: {what}"))
 }
 
 /// An attempt that can be submitted.
@@ -126,7 +129,7 @@ pub fn check(
     let parts = &app.parts;
     check_id(id).map_err(|what| Problem::new(Kind::Id, what))?;
     dimensions(app, embedding)?;
-    let seat = parts.roster.find(id).ok_or_else(|| unknown(id))?;
+    let seat = parts.roster.find(id).ok_or_else(unknown)?;
     let mut probe = Zeroizing::new(vec![0; parts.layout.dims()]);
     parts.gateway.quantise(embedding, &mut probe)?;
     let claim = Arc::clone(&seat.entry);
@@ -144,8 +147,8 @@ pub fn dimensions(app: &App, embedding: &[f64]) -> Result<(), Problem> {
     Err(Problem::new(Kind::Dimension, format!("an embedding has {dims} values here, not {given}")))
 }
 
-pub fn unknown(id: &str) -> Problem {
-    Problem::new(Kind::UnknownId, format!("nobody is enrolled as \"{id}\""))
+pub fn unknown() -> Problem {
+    Problem::new(Kind::UnknownId, "nobody is enrolled under this id")
 }
 
 /// The budget of failed attempts is empty.
@@ -157,4 +160,41 @@ pub fn locked(time: Duration) -> Problem {
 pub fn deadline(app: &App, now: Instant, asked: Option<u32>) -> Instant {
     let time = asked.map_or(app.limits.deadline, |ms| Duration::from_millis(ms.into()));
     now + time.min(MAX_DEADLINE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told_without_what_is_there() {
+        let told = |json: &str| match serde_json::from_str::<Attempt<'_>>(json) {
+            Ok(_) => panic!("{json} is as it should be"),
+            Err(error) => malformed(&error).detail,
+        };
+        let secret = format!("0.34, expected {}", "\u{7f}".repeat(100_000));
+        for (json, what) in [
+            (
+                format!(r#"{{"id":"a","embedding":[0.1,"{secret}"]}}"#),
+                "expected f64 at line 1 column",
+            ),
+            (format!(r#"{{"id":"a","embedding":"{secret}"}}"#), "expected an array of numbers at"),
+            (format!(r#"{{"id":"a","embedding":[],"deadline_ms":"{secret}"}}"#), "expected u32 at"),
+            (
+                format!(r#"{{"id":"a","embedding":[],"priority":"{secret}"}}"#),
+                "expected one of `high`",
+            ),
+            (format!(r#"{{"{secret}":1}}"#), "expected one of `id`, `embedding`, `nonce`"),
+            (r#"{"id":"a"}"#.into(), "missing field `embedding` at line 1 column"),
+            (
+                r#"{"id":"a","embedding":[],"nonce":"00"}"#.into(),
+                "a nonce is 32 hexadecimal digits",
+            ),
+            (r#"{"id":"a","#.into(), "EOF while parsing"),
+        ] {
+            let told = told(&json);
+            assert!(told.contains(what) && told.len() < 256, "{told}");
+            assert!(!told.contains("0.34") && !told.contains('\u{7f}'), "{told}");
+        }
+    }
 }

@@ -185,12 +185,12 @@ fn late() -> Problem {
 async fn once<F: Future<Output = Result<Said, Problem>> + Send + 'static>(
     app: &Arc<App>,
     caller: &Caller,
-    headers: &HeaderMap,
+    head: &axum::http::request::Parts,
     address: &'static str,
     body: body::Bytes,
     work: impl FnOnce(body::Bytes) -> Result<Work<F>, Problem> + Send + 'static,
 ) -> Response {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY).cloned() else {
+    let Some(key) = head.headers.get(IDEMPOTENCY_KEY).cloned() else {
         let result = match work(body) {
             Ok(work) => in_time(work.until, work.answer).await,
             Err(problem) => Err(problem),
@@ -198,12 +198,14 @@ async fn once<F: Future<Output = Result<Said, Problem>> + Send + 'static>(
         return result.unwrap_or_else(Said::from).into_response();
     };
     let (app, caller) = (Arc::clone(app), caller.id());
+    let query = head.uri.query().unwrap_or_default().to_owned();
     let (to, told) = oneshot::channel();
     tokio::spawn(async move {
         let idempotency = &app.parts.idempotency;
         // Whoever asked may have gone.
         let tell = |said: Said, to: oneshot::Sender<Said>| drop(to.send(said));
-        let ticket = match idempotency.begin(&caller, address, key.as_bytes(), &body.bytes) {
+        let request = [query.as_bytes(), &body.bytes];
+        let ticket = match idempotency.begin(&caller, address, key.as_bytes(), &request) {
             Ok(Begun::First(ticket)) => ticket,
             Ok(Begun::Again(said)) => return tell(said, to),
             Err(problem) => return tell(problem.into(), to),
