@@ -274,6 +274,8 @@ fn a_batch_larger_than_the_queue_is_decided() {
     let results = client.send("POST", path, &[], lines.join("\n").as_bytes()).lines();
     let accepted = results.iter().filter(|result| result["accept"] == true).count();
     assert_eq!((results.len(), accepted), (500, 250));
+    // Who waits for room is not sent away.
+    assert_eq!(client.metric("symbolon_attempts_busy_total"), 0.0);
     server.stop();
 }
 

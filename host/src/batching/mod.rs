@@ -152,7 +152,7 @@ struct Decided<B, R> {
 pub struct Counters {
     /// Requests taken in.
     pub accepted: CachePadded<AtomicU64>,
-    /// Requests not taken in, because too many waited.
+    /// Requests sent away because too many waited: whoever submits counts them, and knows which are tried again.
     pub busy: AtomicU64,
     /// Requests whose deadline passed while they waited.
     pub expired: AtomicU64,
@@ -276,7 +276,6 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
                 Ok(())
             }
             Err(Refused::Full(job)) => {
-                shared.count(&shared.counters.busy, 1);
                 Err((Rejected::Busy(shared.retry_after()), job.request, job.reply))
             }
             Err(Refused::Closed(job)) => Err((Rejected::Draining, job.request, job.reply)),

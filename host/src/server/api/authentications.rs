@@ -6,7 +6,7 @@ use super::super::idempotency::Said;
 use super::super::{App, SINGLE_BYTES};
 use super::items::{self, Attempt, check, locked, malformed};
 use super::{Problem, Work, body, once};
-use crate::batching::Priority;
+use crate::batching::{Priority, Rejected};
 use crate::error::Kind;
 use crate::keyring::hex;
 use axum::Extension;
@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use symbolon_core::attest::Digest;
 use tokio::sync::oneshot;
@@ -119,6 +120,11 @@ pub(super) fn submit(
     let priority = attempt.priority.map_or(Priority::Normal, Priority::from);
     let decider = &app.parts.decider;
     let taken = decider.submit(checked.request, under_way, priority, Some(deadline));
-    taken.map_err(|(rejected, _)| rejected)?;
+    taken.map_err(|(rejected, _)| {
+        if let Rejected::Busy(_) = rejected {
+            decider.counters().busy.fetch_add(1, Ordering::Relaxed);
+        }
+        rejected
+    })?;
     Ok((answer, deadline))
 }

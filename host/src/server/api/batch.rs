@@ -231,7 +231,13 @@ impl Job {
                     Submitted::Refused(problem) => break order.put(index, Err(problem)),
                     // Those before it make room, if they are this batch's own.
                     Submitted::Full(ready, problem) => {
-                        next = if order.under_way > 0 { Ok(ready) } else { Err(problem) };
+                        next = if order.under_way > 0 {
+                            Ok(ready)
+                        } else {
+                            let counters = self.app.parts.decider.counters();
+                            counters.busy.fetch_add(1, Ordering::Relaxed);
+                            Err(problem)
+                        };
                         order.take(&mut answers, &mut batch).await;
                         if !order.send(&self.results).await {
                             return;
