@@ -382,11 +382,7 @@ fn append_receipt(
         let Some(signed) = window_of(path, database, ends, number)? else {
             return Ok(Found::Unsigned);
         };
-        let mut hashes = Vec::new();
-        for number in signed.first..signed.first + u64::from(signed.window.count) {
-            let stored = batch(path, database, number)?;
-            hashes.push(stored.ok_or_else(|| missing("a batch is missing"))?.batch.hash());
-        }
+        let hashes = hashes(path, database, &signed)?;
         let mut tree = bytemuck::zeroed_box::<WindowTree>();
         let index = (number - signed.first) as usize;
         let mut window_path = WindowPath::EMPTY;
@@ -397,6 +393,31 @@ fn append_receipt(
         return Ok(Found::Receipt);
     }
     Ok(Found::Nothing)
+}
+
+/// The hashes of a window's batches, of which there may be thousands: only their statements are decoded.
+fn hashes(
+    path: &Path,
+    database: &impl ReadableDatabase,
+    signed: &SignedWindow,
+) -> Result<Vec<Digest>> {
+    let numbers = signed.first..signed.first + u64::from(signed.window.count);
+    let found = ROLE.shield(path, || {
+        let table = database.begin_read()?.open_table(BATCHES)?;
+        let mut found = Vec::with_capacity(usize::from(signed.window.count));
+        for stored in table.range(numbers.clone())? {
+            let bytes = stored?.1;
+            let statement = bytes.value().first_chunk().map(Batch::decode);
+            found.push(statement.and_then(|batch| batch.ok()).map(|batch| batch.hash()));
+        }
+        Ok(found)
+    })?;
+    let hashes: Option<Vec<_>> = found.into_iter().collect();
+    let hashes = hashes.ok_or_else(|| ROLE.damaged(path, "a batch makes no sense"))?;
+    if hashes.len() != usize::from(signed.window.count) {
+        return Err(ROLE.damaged(path, "a batch is missing"));
+    }
+    Ok(hashes)
 }
 
 /// The window that signs a batch, if one does.
