@@ -346,6 +346,11 @@ impl SigningKeys {
         Ok(keys)
     }
 
+    /// The last millisecond at which they sign.
+    pub fn not_after_ms(&self) -> u64 {
+        self.validity.not_after_ms
+    }
+
     /// The key set as in `verify.key`: what verifies what these keys sign.
     pub fn public(&self) -> Vec<u8> {
         Entry::encode(self.deployment, self.validity, &self.public)

@@ -68,6 +68,9 @@ fn from_enrolment_to_receipt_to_removal() {
     let sets = client.get("/v1/keys").json();
     assert_eq!(sets["sets"][0]["state"], "active");
     assert_eq!(sets["sets"][0]["id"], symbolon_host::keyring::hex(&ring.entries()[0].keys.id));
+    let until = ring.entries()[0].keys.validity.not_after_ms - symbolon_platform::clock::unix_ms();
+    let valid = client.metric("symbolon_signing_keys_valid_seconds");
+    assert!((until as f64 / 1e3 - valid).abs() < 60.0, "{valid}");
     client.get(&format!("/v1/receipts/{nonce}")).problem(404, "E-UNKNOWN-REQUEST");
     client.get("/v1/receipts/none").problem(400, "E-REQUEST");
 

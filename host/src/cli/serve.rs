@@ -172,6 +172,7 @@ impl Server<'_> {
             window_ms: config.window_ms,
             window_batches: u16::try_from(config.window_batches).unwrap_or(u16::MAX),
         };
+        let signing_until_ms = signing.not_after_ms();
         let signing = Arc::new(signing);
         let sessions = self.sessions(Arc::clone(&signing), output)?;
         let signer = Arc::new(Signer::start(log, signing, window.settings())?);
@@ -193,6 +194,7 @@ impl Server<'_> {
         let parts = Parts {
             dir: dir.to_owned(),
             dims,
+            signing_until_ms,
             gateway: Gateway::new(kernels, layout),
             layout,
             roster,

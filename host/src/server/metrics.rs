@@ -229,6 +229,8 @@ pub(super) fn page(app: &App) -> String {
     page.counter("batches_refused_total", "Batches the custodian refused.", refused);
 
     let log = &now.log;
+    let valid = "How long the signing keys in use may still sign: then the server ends.";
+    page.gauge("signing_keys_valid_seconds", valid, log.keys_valid_s);
     page.counter("signed_batches_total", "Batches signed.", log.signed_batches);
     page.counter("signed_windows_total", "Windows signed.", log.signed_windows);
     page.counter("log_commits_total", "Commits of the receipt log.", log.commits);

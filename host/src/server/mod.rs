@@ -111,6 +111,8 @@ pub struct Parts {
     pub dir: PathBuf,
     /// Dimensions of an embedding.
     pub dims: usize,
+    /// The last millisecond at which the signing keys sign.
+    pub signing_until_ms: u64,
     /// Quantises probes.
     pub gateway: Gateway,
     /// The people's layout.

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use symbolon_platform::clock;
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
@@ -227,6 +228,9 @@ impl From<pools::Status> for Pool {
 /// The receipt log since the server began.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Log {
+    /// Seconds for which the signing keys in use may still sign: then the server ends, and takes the next if it is
+    /// started anew.
+    pub keys_valid_s: u64,
     /// Batches signed.
     pub signed_batches: u64,
     /// Windows signed.
@@ -410,6 +414,7 @@ impl Status {
                 pool: decider.pool().map(Pool::from),
             },
             log: Log {
+                keys_valid_s: parts.signing_until_ms.saturating_sub(clock::unix_ms()) / 1000,
                 signed_batches: signing.batches,
                 signed_windows: signing.windows,
                 commits: signing.commits,
