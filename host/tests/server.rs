@@ -277,6 +277,11 @@ fn a_batch_larger_than_the_queue_is_decided() {
     let results = client.send("POST", path, &[], lines.join("\n").as_bytes()).lines();
     let accepted = results.iter().filter(|result| result["accept"] == true).count();
     assert_eq!((results.len(), accepted), (500, 250));
+    let told = client.send("POST", path, &[], b"{}\n{}\n").lines();
+    assert_eq!((told.len(), &told[1]["code"]), (2, &json!("E-PARSE")));
+    assert_eq!(client.metric("symbolon_problems_total{code=\"E-PARSE\"}"), 2.0);
+    client.get("/v1/receipts/none").problem(400, "E-REQUEST");
+    assert_eq!(client.metric("symbolon_problems_total{code=\"E-REQUEST\"}"), 1.0);
     // Who waits for room is not sent away.
     assert_eq!(client.metric("symbolon_attempts_busy_total"), 0.0);
     server.stop();

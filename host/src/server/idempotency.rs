@@ -85,6 +85,7 @@ impl Said {
 
 impl From<Problem> for Said {
     fn from(problem: Problem) -> Self {
+        problem.count();
         Self {
             status: problem.status(),
             media_type: super::problem::MEDIA_TYPE,

@@ -1,7 +1,7 @@
 //! Numbers for Prometheus, in its text format. Nothing in them names a person or a key.
 
-use super::App;
 use super::status::{Breaker, BreakerState, Devices, Status};
+use super::{App, problem};
 use crate::batching::histogram::{Counts, Histogram};
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -268,6 +268,11 @@ pub(super) fn page(app: &App) -> String {
     );
     if let Some(devices) = &now.devices {
         of_devices(&mut page, devices);
+    }
+    let help = "Requests and items of batches that were answered with a problem, by its code.";
+    page.head("problems_total", "counter", help);
+    for (code, count) in problem::told() {
+        page.value("problems_total", &format!("{{code=\"{code}\"}}"), count);
     }
     page.gauge("idempotency_entries", "Requests remembered.", now.http.idempotency_entries);
     page.gauge("idempotency_bytes", "Bytes of their responses.", now.http.idempotency_bytes);

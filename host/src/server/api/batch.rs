@@ -419,6 +419,7 @@ impl Order {
     }
 
     fn write(&mut self, result: Result<Verdict, Problem>) {
+        result.as_ref().err().into_iter().for_each(Problem::count);
         self.lasting &= result.as_ref().err().is_none_or(|problem| lasts(problem.status()));
         let (index, line) = (self.left as u32, &mut self.chunk);
         let line_of = match result {
