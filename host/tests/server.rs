@@ -798,6 +798,23 @@ fn keys_let_in_to_their_roles_until_they_are_revoked() {
 }
 
 #[test]
+fn keys_that_are_made_under_a_server_without_any_do_not_close_it_and_it_says_so() {
+    let dir = deployment();
+    let server = Server::start_told(dir.path(), IDLE);
+    access::create(dir.path(), "late", &[Role::Read], None).unwrap();
+    // It is looked twice a second.
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(server.client().get("/v1/keys").status, 200);
+    server.signal("-TERM");
+    let (code, said) = server.told();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("anybody is let in without one") && !said.contains("read again"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_identity_that_is_tried_in_vain_is_locked_also_after_a_restart() {
     let dir = deployment();
     let flags = [IDLE, &["--limits-attempts", "3"]].concat();

@@ -4,6 +4,7 @@
 //! or what there is of a response is not taken. After a while of that it is closed in order; and what is left of
 //! responses, if it is not taken then either, is cut.
 
+use super::access::{Read, Watch};
 use super::traffic::Traffic;
 use super::{App, api, status};
 use crate::error::{Error, Kind, Result};
@@ -289,19 +290,23 @@ impl Connection {
 
 /// Has API keys read again when their file has changed.
 async fn watch_keys(app: Arc<App>) {
-    let access = &app.parts.access;
-    let mut seen = access.changed();
+    let mut watch = Watch::new(&app.parts.access);
     loop {
         sleep(Duration::from_millis(500)).await;
-        let now = access.changed();
-        if now != seen {
-            match access.reload() {
-                Ok(()) => tracing::info!("API keys were read again"),
-                Err(error) => {
-                    tracing::error!(code = error.code(), "API keys cannot be read again");
-                }
+        match watch.look() {
+            None => (),
+            Some(Read::Again) => tracing::info!("API keys were read again"),
+            Some(Read::Open) => tracing::warn!(
+                "there are API keys now, and anybody is let in without one until the server is started anew"
+            ),
+            Some(Read::Failed(error)) => {
+                let (code, message) = (error.code(), error.message());
+                tracing::error!(
+                    code,
+                    message,
+                    "API keys cannot be read again: those before stay in force"
+                );
             }
-            seen = now;
         }
     }
 }

@@ -64,6 +64,13 @@ impl Server {
         Self::run(command, dir, flags)
     }
 
+    /// One whose log is kept, for [`Self::told`].
+    pub fn start_told(dir: &Path, flags: &[&str]) -> Self {
+        let mut command = command(["serve", "--json", "--log-json=true"]);
+        command.stderr(Stdio::piped());
+        Self::run(command, dir, flags)
+    }
+
     /// Where no file can have more than so many bytes.
     pub fn start_on_full_disk(dir: &Path, flags: &[&str], bytes: u64) -> Self {
         let mut command = Command::new("sh");
