@@ -234,12 +234,19 @@ fn bad_sessions_are_problems_with_codes() {
         post(&mut client, "/v1/sessions", body).problem(400, "E-REQUEST");
     }
     post(&mut client, "/v1/sessions", &[0; 2000]).problem(413, "E-TOO-LARGE");
-    post(&mut client, "/v1/handshakes/00", b"").problem(400, "E-REQUEST");
+    for id in ["00", "%ff"] {
+        post(&mut client, &format!("/v1/handshakes/{id}"), b"").problem(400, "E-REQUEST");
+    }
     let nobody = format!("/v1/handshakes/{}", "0".repeat(32));
     post(&mut client, &nobody, b"").problem(404, "E-UNKNOWN-ID");
     let text = [("content-type", "text/plain")];
     client.send("POST", "/v1/sessions", &text, b"").problem(415, "E-MEDIA-TYPE");
-    post(&mut client, "/v1/sessions/1/resume", b"").problem(400, "E-REQUEST");
+    for id in ["1", "%ff"] {
+        let session = format!("/v1/sessions/{id}");
+        post(&mut client, &format!("{session}/resume"), b"").problem(400, "E-REQUEST");
+        client.record(&session, b"").problem(400, "E-REQUEST");
+        client.send("DELETE", &session, &[], b"").problem(400, "E-REQUEST");
+    }
     let session = format!("/v1/sessions/{}", "0".repeat(48));
     post(&mut client, &format!("{session}/resume"), &[7; 238]).problem(404, "E-UNKNOWN-ID");
     client.record(&session, &[0; 100]).problem(404, "E-UNKNOWN-ID");

@@ -113,6 +113,9 @@ fn bad_requests_are_problems_with_codes() {
         ("POST", e, embedding(&vec!["0"; DIMS].join(",")), 422, "E-ZERO-VECTOR"),
         ("GET", a, String::new(), 405, "E-METHOD"),
         ("GET", "/v2", String::new(), 404, "E-NO-ROUTE"),
+        ("DELETE", "/v1/enrolments/%ff", String::new(), 422, "E-ID"),
+        ("GET", "/v1/receipts/%ff", String::new(), 400, "E-REQUEST"),
+        ("POST", "/v1/receipts/%ff/verify", String::new(), 400, "E-REQUEST"),
         ("POST", "/v1/authentications:batch?priority=x", String::new(), 400, "E-REQUEST"),
     ];
     for (method, path, body, status, code) in cases {

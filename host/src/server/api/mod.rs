@@ -22,7 +22,8 @@ use super::problem::Problem;
 use crate::error::Kind;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
@@ -238,6 +239,12 @@ async fn once<F: Future<Output = Result<Said, Problem>> + Send + 'static>(
         Ok(said) => said.into_response(),
         Err(_) => Problem::new(Kind::Internal, "the request was lost").into_response(),
     }
+}
+
+/// The id in an address; `kind` is what it is where it is none.
+fn id_in(path: Result<Path<String>, PathRejection>, kind: Kind) -> Result<String, Problem> {
+    let malformed = |_| Problem::new(kind, "the id is not UTF-8, percent-encoded");
+    path.map(|Path(id)| id).map_err(malformed)
 }
 
 /// A response as JSON.
