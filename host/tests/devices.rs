@@ -7,6 +7,7 @@ mod serving;
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use common::{command, symbolon};
 use serde_json::{Value, json};
@@ -317,6 +318,44 @@ fn bad_sessions_are_problems_with_codes() {
     ] {
         client.send(method, path, &[], b"").problem(404, "E-NO-ROUTE");
     }
+    server.stop();
+}
+
+#[test]
+fn an_answer_that_nobody_waited_for_is_not_the_next_one_s() {
+    let (dir, ring) = with_registry();
+    let waits = ["--batch-strategy", "window", "--batch-wait-us", "700000"];
+    let server = Server::start(dir.path(), &waits);
+    let mut client = server.client();
+    client.enrol(0..1);
+    let device = client.device(&ring, "a");
+    let end = Instant::now() + Duration::from_secs(30);
+    let (address, resumption, mut channel, _) = client.handshake(&ring, &device).unwrap();
+    let give_up = |channel: &mut Channel, count| {
+        let mut gone = server.client();
+        let probe = sealed(channel, &attempt(0, 0));
+        gone.write("POST", &format!("{address}/authentications"), SESSION, &probe);
+        while server.client().metric("symbolon_attempts_accepted_total") < count {
+            assert!(Instant::now() < end);
+        }
+    };
+    // Whoever resumes has a channel anew.
+    give_up(&mut channel, 1.0);
+    let mut message = [0; RESUME_SIZE];
+    let resuming = resumption.resume(&mut message).unwrap();
+    let answer = client.send("POST", &format!("{address}/resume"), SESSION, &message);
+    let mut channel = Channel::new();
+    resuming.finish(&answer.body, &mut channel).unwrap();
+    assert_eq!(client.inside(&address, &mut channel, &attempt(1, 0))["accept"], false);
+    // Whoever goes on in the old one has none.
+    give_up(&mut channel, 3.0);
+    let probe = sealed(&mut channel, &attempt(1, 0));
+    let mut next = client.record(&address, &probe);
+    while next.status == 429 {
+        assert!(Instant::now() < end);
+        next = client.record(&address, &probe);
+    }
+    next.problem(403, "E-SESSION");
     server.stop();
 }
 

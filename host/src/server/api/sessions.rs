@@ -7,7 +7,7 @@ use super::super::{App, SINGLE_BYTES};
 use super::{Problem, authentications, body, empty, id_in, in_time};
 use crate::error::Kind;
 use crate::keyring::{hex, unhex};
-use crate::session::{Kind as Record, MAX_MESSAGE, RECORD_OVERHEAD};
+use crate::session::{Channel, Kind as Record, MAX_MESSAGE, RECORD_OVERHEAD};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -16,6 +16,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::MutexGuard;
 use zeroize::Zeroizing;
 
 /// Messages and records of a session, as they are.
@@ -147,6 +148,21 @@ pub async fn resume(
     Ok(answer(StatusCode::OK, sessions.resume(id, &received)?.to_vec(), None))
 }
 
+/// A channel while a record is answered. Closed where that does not come to its end, be it that whoever asked goes: the next
+/// answer would be sealed under the number of the one that is missing, and pass for it.
+struct Turn<'a> {
+    channel: MutexGuard<'a, Channel>,
+    answered: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.channel.close();
+        }
+    }
+}
+
 /// Have an attempt decided, inside a session.
 ///
 /// The body is a record with what /v1/authentications takes, the answer one with what that answers, a problem
@@ -177,9 +193,9 @@ pub async fn authenticate(
     let id = sessions.at(&id_in(id, Kind::Request)?)?;
     let mut record = message(&app, &caller, request, SINGLE_BYTES + RECORD_OVERHEAD).await?;
     let live = sessions.find(id)?;
-    let mut channel = live.channel()?;
-    let opened =
-        channel.open(&mut record.bytes).map(|(kind, text)| (kind, Zeroizing::new(text.to_vec())));
+    let mut turn = Turn { channel: live.channel()?, answered: false };
+    let opened = turn.channel.open(&mut record.bytes);
+    let opened = opened.map(|(kind, text)| (kind, Zeroizing::new(text.to_vec())));
     let (kind, text) = opened.map_err(|refusal| {
         sessions.end(id);
         refused(refusal)
@@ -206,7 +222,8 @@ pub async fn authenticate(
         }
     };
     let mut out = vec![0; said.len() + RECORD_OVERHEAD];
-    channel.seal(kind, &said, &mut out).map_err(refused)?;
+    turn.channel.seal(kind, &said, &mut out).map_err(refused)?;
+    turn.answered = true;
     Ok(answer(StatusCode::OK, out, None))
 }
 
