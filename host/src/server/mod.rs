@@ -17,6 +17,7 @@
 //! | [`roster`] | who is enrolled, in memory and on the disk |
 //! | [`attempts`] | how often an identity may be tried in vain |
 //! | [`decide`] | from the handlers to the batching service and back |
+//! | `duty` | threads that die, which nobody else would notice |
 //! | [`errands`] | what waits for a disk, off the threads of the sockets |
 //! | [`sessions`] | devices that prove to be enrolled, and what follows |
 //! | [`meter`] | budgets that refill |
@@ -32,8 +33,8 @@
 //!
 //! The databases take nothing more after the first time that the disk refuses something, be it full for a moment. So the server
 //! does not go on half alive: where the receipt log, the signing keys, the store, the budgets of attempts or the registry fail,
-//! `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's exit code, which is 2. Whoever
-//! supervises it starts it anew; all that was answered is there.
+//! or a thread that changes one of them dies, `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's
+//! exit code, which is 2. Whoever supervises it starts it anew; all that was answered is there.
 //!
 //! # Memory
 //!
@@ -64,6 +65,7 @@ pub mod access;
 pub mod api;
 pub mod attempts;
 pub mod decide;
+mod duty;
 pub mod errands;
 pub mod idempotency;
 pub mod listen;
@@ -187,7 +189,7 @@ impl App {
         registrar.finish();
         attempts.finish();
         let signed = signer.finish()?;
-        let registry = || sessions.and_then(|sessions| sessions.registry().failure());
+        let registry = || sessions.and_then(|sessions| sessions.failure());
         match registrar.failure().or_else(|| attempts.failure()).or_else(registry) {
             Some(error) => Err(error),
             None => Ok(signed),
@@ -197,7 +199,7 @@ impl App {
     /// What has failed for good, if something has, and how: the server ends.
     pub fn failure(&self) -> Option<(&'static str, Error)> {
         let Parts { registrar, attempts, signer, sessions, .. } = &self.parts;
-        let registry = sessions.as_ref().and_then(|sessions| sessions.registry().failure());
+        let registry = sessions.as_ref().and_then(|sessions| sessions.failure());
         let of = |what, failure: Option<Error>| failure.map(|error| (what, error));
         of("the receipt log or the signing keys", signer.failure())
             .or_else(|| of("the template store", registrar.failure()))
