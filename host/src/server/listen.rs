@@ -27,7 +27,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower_http::catch_panic::CatchPanicLayer;
 
 /// Requests under way of one HTTP/2 connection.
 const STREAMS: u32 = 64;
@@ -162,7 +161,7 @@ pub(super) async fn serve(
 
     let keys = tokio::spawn(watch_keys(Arc::clone(&app)));
     let measure = tokio::spawn(status::measure(Arc::clone(&app)));
-    let router = api::router(Arc::clone(&app)).layer(CatchPanicLayer::custom(api::panicked));
+    let router = api::router(Arc::clone(&app));
     let acceptor = settings.tls.clone().map(TlsAcceptor::from);
     let permits = Arc::new(Semaphore::new(settings.connections));
     let (ends, end) = watch::channel(false);

@@ -79,12 +79,21 @@ impl Http {
     }
 
     pub(super) fn answered(&self, route: Option<&str>, status: u16, time: Duration) {
+        self.count(route, status);
+        self.seconds.add([time]);
+    }
+
+    /// One whose client has gone before it was answered: as 499, which others have for it.
+    pub(super) fn gone(&self, route: Option<&str>) {
+        self.count(route, 499);
+    }
+
+    fn count(&self, route: Option<&str>, status: u16) {
         let index = ROUTES.iter().position(|known| Some(*known) == route).unwrap_or(ROUTES.len());
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         if let Some(count) = self.requests.get(index).and_then(|counts| counts.get(class)) {
             count.fetch_add(1, Relaxed);
         }
-        self.seconds.add([time]);
     }
 }
 
@@ -150,7 +159,9 @@ pub(super) fn page(app: &App) -> String {
 
     page.gauge("uptime_seconds", "Since the server began.", now.uptime_s);
     page.gauge("http_connections", "Open connections.", now.http.connections);
-    page.head("http_requests_total", "counter", "Requests answered, by route and class of status.");
+    let help =
+        "Requests, by route and class of status; 4xx where a client has gone before the answer.";
+    page.head("http_requests_total", "counter", help);
     for (route, counts) in ROUTES.iter().chain([&OTHER]).zip(&app.http.requests) {
         for (class, count) in counts.iter().enumerate() {
             let count = count.load(Relaxed);

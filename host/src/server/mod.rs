@@ -290,3 +290,71 @@ pub fn run(
     served?;
     finished
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Pipeline;
+    use crate::batching::{Settings, Strategy};
+    use crate::custodian::Custodian;
+    use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
+    use crate::log::Log;
+    use crate::store::{Store, Writer};
+    use symbolon_core::bfv::Q54;
+    use symbolon_core::matching::{Layout, Threshold};
+    use symbolon_platform::clock;
+    use symbolon_platform::locked::{OnFailure, Options};
+
+    /// A server's state without people, keys or sockets.
+    pub(super) fn app(dir: &std::path::Path) -> Arc<App> {
+        let kernels = crate::isa::fastest();
+        keys::create(dir, ParameterSet::Q54, 1).unwrap();
+        let seeds = CustodianSeeds::load(dir).unwrap();
+        let layout = Layout::for_dims(128).unwrap();
+        drop(Store::create_or_open(dir, 128).unwrap());
+        let store = Writer::open(dir).unwrap();
+        let attempts = Arc::new(attempts::Attempts::start(dir, None).unwrap());
+        let roster = roster::Roster::load(&store, layout, &attempts, &mut || ()).unwrap();
+        let roster = Arc::new(roster);
+        let memory = Options { on_failure: OnFailure::Degrade, huge: false };
+        let custodian = Custodian::<Q54>::new(kernels, &seeds, None, memory).unwrap();
+        let log = Log::create_or_open(dir, seeds.deployment.id, seeds.seal_key()).unwrap();
+        let handle = log.handle();
+        let signing = SigningKeys::load(dir, seeds.deployment, clock::unix_ms()).unwrap();
+        let settings = signer::Settings::default();
+        let signer = Arc::new(Signer::start(log, Arc::new(signing), settings).unwrap());
+        let threshold = Threshold::from_cosine(layout, 0.5).unwrap();
+        let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
+        let strategy = Strategy::Window { wait: Duration::ZERO };
+        let seats = Arc::clone(&roster);
+        let to = Arc::clone(&attempts);
+        let parts = Parts {
+            dir: dir.to_owned(),
+            dims: 128,
+            gateway: Gateway::new(kernels, layout),
+            layout,
+            roster,
+            registrar: roster::Registrar::start(Box::new(store), layout, seats, to).unwrap(),
+            attempts,
+            decider: decide::start(pipeline, &Settings::new(1, strategy)).unwrap(),
+            signer,
+            log: handle,
+            access: access::Access::load(dir).unwrap(),
+            idempotency: idempotency::Idempotency::new(idempotency::Limits {
+                entries: 16,
+                bytes: 1 << 20,
+                time: Duration::from_secs(60),
+            })
+            .unwrap(),
+            sessions: None,
+        };
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            batch_bytes: 1 << 20,
+            body_bytes: 1 << 24,
+            body_time: second,
+            deadline: second,
+        };
+        Arc::new(App::new(parts, limits).unwrap())
+    }
+}
