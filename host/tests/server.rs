@@ -926,17 +926,19 @@ fn it_does_not_start_where_it_would_be_open_to_everybody() {
     let store = dir.path().to_str().unwrap();
     let refused = |flags: &[&str]| {
         let run = symbolon([&["serve", "--store", store], flags].concat());
-        assert_eq!(run.code, Some(2), "{run:?}");
+        assert_eq!(run.code, Some(3), "{run:?}");
         assert!(run.stderr.contains("E-CONFIG: "), "{run:?}");
     };
     refused(&["--listen", "0.0.0.0:0"]);
     refused(&["--listen", "0.0.0.0:0", "--insecure"]);
     refused(&["--threshold", "2"]);
     refused(&["--tls-chain", "x"]);
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/symbolon.service");
+    assert!(fs::read_to_string(unit).unwrap().contains("\nRestartPreventExitStatus=3\n"));
     let run = symbolon(["serve", "--file", "/nowhere"]);
     assert!(run.stderr.contains("E-IO: "), "{run:?}");
     let run = symbolon(["config", "check", "--limits-connections", "0"]);
-    assert_eq!(run.code, Some(2));
+    assert_eq!(run.code, Some(3));
     assert!(run.stdout.contains("# wrong: the command line: --limits-connections: "), "{run:?}");
     let settings = symbolon(["config", "check"]).ok();
     assert!(settings.contains("limits.attempts = 100"), "{settings}");

@@ -502,7 +502,7 @@ enum Command {
     /// mistake, with its place.
     ///
     /// Sources, the later ones outdoing the earlier: defaults, the file, variables such as
-    /// SYMBOLON_SERVE_TLS_CHAIN, flags. Exit code 0 if nothing is wrong, 2 otherwise.
+    /// SYMBOLON_SERVE_TLS_CHAIN, flags. Exit code 0 if nothing is wrong, 3 otherwise.
     Check {
         /// The settings' file, TOML.
         #[arg(long, value_name = "FILE")]

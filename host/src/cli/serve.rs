@@ -54,7 +54,7 @@ const DEMO_PROOF: &str = "demo.proof";
 /// TLS 1.3, with hybrid post-quantum key agreement. Without API keys (`symbolon apikey create`) anybody is
 /// let in, on the loopback interface only. SIGTERM or SIGINT stop it in order: what was taken in is answered, the log is
 /// closed, the exit code is 0. A second signal ends it at once. Where log, store or registry cannot be written any more it stops
-/// likewise, with exit code 2: it is to be started anew.
+/// likewise, with exit code 2: it is to be started anew. Exit code 3 is for settings that are wrong, which that does not mend.
 ///
 /// Settings come from --file, from variables such as SYMBOLON_SERVE_LISTEN, and from flags; `symbolon config
 /// check` prints them.
