@@ -412,6 +412,24 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_terminal_that_goes_stops_nothing() {
+    let dir = deployment();
+    let mut server = Server::start_told(dir.path(), IDLE);
+    server.signal("-HUP");
+    let mut log = BufReader::new(server.child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("SIGHUP") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0);
+    }
+    // Nor does it that nobody reads the log any more.
+    drop(log);
+    server.signal("-HUP");
+    server.client().enrol(0..1);
+    server.stop();
+}
+
+#[test]
 fn a_kill_takes_back_nothing_that_was_acknowledged() {
     let dir = deployment();
     let server = Server::start(dir.path(), &["--limits-attempts", "0"]);

@@ -53,7 +53,8 @@ const DEMO_PROOF: &str = "demo.proof";
 /// What is at which address stands at /docs and in /openapi.json. On the loopback interface it speaks plain HTTP; elsewhere
 /// TLS 1.3, with hybrid post-quantum key agreement. Without API keys (`symbolon apikey create`) anybody is
 /// let in, on the loopback interface only. SIGTERM or SIGINT stop it in order: what was taken in is answered, the log is
-/// closed, the exit code is 0. A second signal ends it at once. Where log, store or registry cannot be written any more it stops
+/// closed, the exit code is 0. A second signal ends it at once. SIGHUP changes nothing: settings are read at the start, and API
+/// keys whenever their file changes. Where log, store or registry cannot be written any more it stops
 /// likewise, with exit code 2: it is to be started anew. Exit code 3 is for settings that are wrong, which that does not mend.
 ///
 /// Settings come from --file, from variables such as SYMBOLON_SERVE_LISTEN, and from flags; `symbolon config
@@ -114,7 +115,9 @@ fn logging(config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(config.log_level.filter())
         .with_writer(std::io::stderr)
-        .with_target(false);
+        .with_target(false)
+        // Said on standard error, which is what fails, it would panic.
+        .log_internal_errors(false);
     // There is one already where this is a test's process.
     let _ = if config.log_json { builder.json().try_init() } else { builder.try_init() };
 }

@@ -89,6 +89,9 @@ struct Signals {
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    /// A terminal that has gone, or somebody who would have the settings read again: it stops nothing.
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -100,6 +103,7 @@ impl Signals {
             Ok(Self {
                 terminate: signal(SignalKind::terminate()).map_err(error)?,
                 interrupt: signal(SignalKind::interrupt()).map_err(error)?,
+                hangup: signal(SignalKind::hangup()).map_err(error)?,
             })
         }
         #[cfg(not(unix))]
@@ -108,9 +112,14 @@ impl Signals {
 
     async fn next(&mut self) {
         #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => (),
-            _ = self.interrupt.recv() => (),
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                Some(()) = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP changes nothing: settings are read at the start");
+                }
+            }
         }
         #[cfg(not(unix))]
         if tokio::signal::ctrl_c().await.is_err() {
