@@ -637,11 +637,12 @@ fn whoever_takes_or_asks_for_nothing_more_is_let_go() {
 #[test]
 fn bodies_that_do_not_come_are_in_nobody_s_way() {
     let dir = deployment();
-    let room = ["--limits-body-bytes", "65536", "--limits-batch-bytes", "65536"];
+    // As many as four bodies of 872,500 bytes, and 368 more.
+    let room = ["--limits-body-bytes", "3490368", "--limits-batch-bytes", "1000000"];
     let server = Server::start(dir.path(), &[IDLE, &room].concat());
-    let mut slow: Vec<_> = (0..8).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    let mut slow: Vec<_> = (0..4).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
     for stream in &mut slow {
-        let head = "POST /v1/authentications:batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 65000\r\n\r\n";
+        let head = "POST /v1/authentications:batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 872500\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
     }
     thread::sleep(Duration::from_millis(300));
@@ -650,8 +651,7 @@ fn bodies_that_do_not_come_are_in_nobody_s_way() {
     assert_eq!(client.post("/v1/authentications", &attempt(0, 0)).json()["accept"], true);
     // What has come counts.
     for stream in &mut slow {
-        // Whoever finds no room is refused meanwhile.
-        let _ = stream.write_all(&[b' '; 64_000]);
+        stream.write_all(&vec![b' '; 872_499]).unwrap();
     }
     let end = Instant::now() + Duration::from_secs(10);
     while client.post("/v1/authentications", &attempt(0, 0)).status != 429 {
@@ -663,7 +663,14 @@ fn bodies_that_do_not_come_are_in_nobody_s_way() {
         assert!(Instant::now() < end);
         thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(client.metric("symbolon_http_body_bytes"), 0.0);
+    while client.metric("symbolon_http_body_bytes") != 0.0 {
+        assert!(Instant::now() < end);
+    }
+    // The largest batch has just room.
+    let mut lines = "x\n".repeat(4096);
+    lines += &" ".repeat(1_000_000 - lines.len());
+    let results = client.send("POST", "/v1/authentications:batch", &[], lines.as_bytes()).lines();
+    assert_eq!(results.len(), 4096);
     server.stop();
 }
 

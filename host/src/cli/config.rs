@@ -8,7 +8,7 @@ use super::output::Output;
 use crate::batching::Strategy;
 use crate::custodian::Limits as KeyLimits;
 use crate::error::{Error, Kind, Result};
-use crate::server::listen;
+use crate::server::{Limits, listen};
 use clap::{Arg, ArgAction, ArgMatches, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -219,7 +219,7 @@ settings! {
     "limits.batch-bytes", batch_bytes: u64 = 16 << 20, Some(1024..=1 << 30),
         "The largest body of a batch";
     "limits.body-bytes", body_bytes: u64 = 64 << 20, Some(65_536..=1 << 40),
-        "Bodies of all requests at a time";
+        "Bodies of all requests at a time, and 608 bytes for each item of batches";
     "limits.deadline-ms", deadline_ms: u64 = 10_000, Some(1..=60_000),
         "After which an attempt is given up that names no deadline";
     "limits.attempts", attempts: u64 = 100, Some(0..=1_000_000),
@@ -386,9 +386,14 @@ impl Read {
             }
             _ => self.wrong(place, "tls.chain and tls.key: one needs the other".into()),
         }
-        if config.batch_bytes > config.body_bytes {
-            let what = "limits.batch-bytes: is more than limits.body-bytes, so none would be taken";
-            self.wrong(place, what.into());
+        let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let least = Limits::least_body_bytes(bytes(config.batch_bytes));
+        if bytes(config.body_bytes) < least {
+            let what = format!(
+                "limits.body-bytes: with limits.batch-bytes = {} the largest batch is never taken below {least}",
+                config.batch_bytes
+            );
+            self.wrong(place, what);
         }
     }
 
@@ -607,6 +612,21 @@ mod tests {
         assert_eq!(read("listen = \"[::1]:0\"", &[]).mistakes, []);
         assert_eq!(read("listen = \"192.0.2.1:0\"", &[]).mistakes.len(), 1);
         assert_eq!(read("listen = \"192.0.2.1:0\"\ninsecure = true", &[]).mistakes, []);
+    }
+
+    #[test]
+    fn there_is_room_for_the_largest_batch() {
+        let read = |batch: u64, body: u64| {
+            let file = format!("limits.batch-bytes = {batch}\nlimits.body-bytes = {body}\n");
+            self::read(&file, &[]).mistakes
+        };
+        let (batch, least) = (1 << 20, (1 << 20) + 4096 * 608);
+        assert_eq!(read(batch, least), []);
+        let mistakes = read(batch, least - 1);
+        assert!(mistakes.len() == 1 && mistakes[0].what.contains(&least.to_string()));
+        // Few bytes have few items.
+        assert_eq!(read(1024, 1024 + 512 * 608), []);
+        assert_eq!(read(1 << 30, 1 << 30).len(), 1);
     }
 
     #[test]

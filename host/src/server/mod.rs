@@ -93,6 +93,8 @@ use std::time::{Duration, Instant};
 pub const SINGLE_BYTES: usize = 64 << 10;
 /// The most items of a batch.
 pub const MAX_ITEMS: usize = 4096;
+/// Bytes that an item of a batch takes, beside its body, until its line has left.
+pub const ITEM_BYTES: usize = 608;
 
 /// Limits of what clients may do.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +107,14 @@ pub struct Limits {
     pub body_time: Duration,
     /// Of attempts that name none.
     pub deadline: Duration,
+}
+
+impl Limits {
+    /// The least [`Self::body_bytes`] by which the largest batch of so many bytes is taken: an item has two at least.
+    #[must_use]
+    pub fn least_body_bytes(batch_bytes: usize) -> usize {
+        batch_bytes.saturating_add(MAX_ITEMS.min(batch_bytes.div_ceil(2)) * ITEM_BYTES)
+    }
 }
 
 /// What a server is made of.
