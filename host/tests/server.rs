@@ -674,6 +674,24 @@ fn bodies_that_do_not_come_are_in_nobody_s_way() {
     server.stop();
 }
 
+#[test]
+fn connections_for_which_there_are_no_files_are_told_of_now_and_then() {
+    let dir = deployment();
+    let server = Server::start_limited(dir.path(), IDLE, "ulimit -n 64");
+    let many: Vec<_> = (0..80).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    thread::sleep(Duration::from_secs(1));
+    drop(many);
+    let end = Instant::now() + Duration::from_secs(10);
+    while server.client().get("/livez").status != 200 {
+        assert!(Instant::now() < end);
+    }
+    server.signal("-TERM");
+    let (code, said) = server.told();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("could not be taken in").count(), 1, "{said}");
+    assert!(said.contains("limits.connections: 1088 are needed"), "{said}");
+}
+
 /// Asks until the disk refuses something; gives the answers before that.
 fn until_refused(
     client: &mut Client,

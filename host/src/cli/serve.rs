@@ -30,6 +30,7 @@ use crate::session::{self, DeviceKey};
 use crate::signer::Signer;
 use crate::store::{Templates, Writer};
 use serde_json::json;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +48,9 @@ const DEMO_DEVICE: &str = "demo.device";
 const DEMO_CREDENTIAL: &str = "demo.credential";
 const DEMO_EMBEDDING: &str = "demo.embedding";
 const DEMO_PROOF: &str = "demo.proof";
+
+/// Files that are open beside connections, and some to spare.
+const OWN_FILES: u64 = 64;
 
 /// Serve authentication over HTTP.
 ///
@@ -286,6 +290,13 @@ impl Server<'_> {
 
     fn sockets(&self) -> Result<Settings> {
         let config = self.config;
+        let files = config.connections.saturating_add(OWN_FILES);
+        if let Some(most) = open_files().filter(|most| *most < files) {
+            tracing::warn!(
+                most,
+                "open files are too few for limits.connections: {files} are needed"
+            );
+        }
         let tls = match (&config.tls_chain, &config.tls_key) {
             (Some(chain), Some(key)) => Some(listen::tls(chain, key, config.tls_only_hybrid)?),
             _ => None,
@@ -330,6 +341,13 @@ impl Server<'_> {
         }
         output.finish()
     }
+}
+
+/// How many files this process may have open, where the system says so.
+fn open_files() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// A setting that its range keeps below this.

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -33,6 +33,8 @@ const STREAMS: u32 = 64;
 /// Bytes of a request's head, and of what is read ahead.
 const HEAD: usize = 16 << 10;
 const BUFFER: usize = 64 << 10;
+/// How often it is said, at most, that connections cannot be taken in.
+const SAY: Duration = Duration::from_secs(10);
 /// How often it is looked whether something has failed for good.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -176,9 +178,10 @@ pub(super) async fn serve(
     let (ends, end) = watch::channel(false);
     let failed = failed(&app);
     tokio::pin!(failed);
+    let mut missed = Missed::default();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &permits, &mut missed) => accepted,
             _ = &mut stop => break,
             () = &mut failed => break,
         };
@@ -231,16 +234,36 @@ async fn failed(app: &App) {
     }
 }
 
+/// Connections that could not be taken in.
+#[derive(Default)]
+struct Missed {
+    /// When it was said last.
+    said: Option<Instant>,
+    /// How often it was tried in vain since.
+    tries: u64,
+}
+
+impl Missed {
+    fn say(&mut self, error: &io::Error) {
+        self.tries += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SAY) {
+            tracing::warn!(%error, tries = self.tries, "connections could not be taken in");
+            *self = Self { said: Some(Instant::now()), tries: 0 };
+        }
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    missed: &mut Missed,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, permit)),
         Err(error) => {
             // No files left, or the peer has gone already.
-            tracing::warn!(%error, "a connection could not be taken in");
+            missed.say(&error);
             sleep(Duration::from_millis(20)).await;
             None
         }
