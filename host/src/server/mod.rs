@@ -159,7 +159,7 @@ pub struct App {
     /// Names of requests: what tells this process from others, and how many there were.
     name: u64,
     named: AtomicU64,
-    /// Looking up receipts and paths; and, apart from it, changing the registry: no reader keeps anybody from revoking.
+    /// Looking up receipts, paths and keys; and, apart from it, changing the registry: no reader keeps anybody from revoking.
     lookups: errands::Errands,
     changes: errands::Errands,
 }
@@ -176,7 +176,7 @@ impl App {
             recent: ArcSwap::default(),
             name: u64::from_le_bytes(random()?),
             named: 0.into(),
-            lookups: errands::Errands::new("receipts and paths are looked up"),
+            lookups: errands::Errands::new("receipts, paths and keys are looked up"),
             changes: errands::Errands::new("changes of the registry wait"),
         })
     }

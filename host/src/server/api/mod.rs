@@ -310,6 +310,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn keys_wait_for_a_disk_as_receipts_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = app(dir.path());
+        let service = TowerToHyperService::new(router(Arc::clone(&app)));
+        assert_eq!(service.call(get_of("/v1/keys")).await.unwrap().status(), StatusCode::OK);
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(std::sync::Mutex::new(wait));
+        let mut busy = tokio::task::JoinSet::new();
+        let refused = loop {
+            let (app, wait) = (Arc::clone(&app), Arc::clone(&wait));
+            let hold = move || {
+                let _ = wait.lock().unwrap().recv();
+                Ok(())
+            };
+            busy.spawn(async move { app.lookups.run(hold).await });
+            tokio::task::yield_now().await;
+            if busy.try_join_next().is_some() {
+                break service.call(get_of("/v1/keys")).await.unwrap();
+            }
+        };
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        drop(go);
+    }
+
+    #[tokio::test]
     async fn a_request_that_panics_or_is_given_up_is_counted() {
         async fn panics() {
             panic!("on purpose");
