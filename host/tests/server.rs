@@ -396,6 +396,25 @@ fn what_is_under_way_is_answered_when_the_server_is_stopped() {
 }
 
 #[test]
+fn balancers_see_that_it_will_stop_while_it_serves() {
+    let dir = deployment();
+    let server = Server::start(dir.path(), &[IDLE, &["--drain-delay-seconds", "2"]].concat());
+    server.client().enrol(0..1);
+    assert_eq!(server.client().get("/readyz").status, 200);
+    let told = Instant::now();
+    server.signal("-TERM");
+    while server.client().get("/readyz").status == 200 {
+        assert!(told.elapsed() < Duration::from_secs(1));
+    }
+    // Whoever comes is served, and the process lives.
+    let mut client = server.client();
+    assert_eq!(client.get("/livez").status, 200);
+    assert_eq!(client.post("/v1/authentications", &attempt(0, 0)).json()["accept"], true);
+    assert_eq!(server.ended(), Some(0));
+    assert!(told.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let dir = deployment();
     let server = Server::start(dir.path(), &waiting("10000000"));

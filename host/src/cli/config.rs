@@ -244,8 +244,10 @@ settings! {
         "The longest that a session lasts";
     "sessions.keys", sessions_keys: u64 = 256, Some(64..=1 << 20),
         "ML-KEM keys for handshakes that are made ahead; as many may be under way";
+    "drain.delay-seconds", drain_delay_seconds: u64 = 0, Some(0..=3600),
+        "How long requests are served once the server is told to stop, while /readyz says 503: for load balancers to see it";
     "drain.seconds", drain_seconds: u64 = 30, Some(0..=3600),
-        "How long what is under way may take once the server is told to stop";
+        "How long what is under way may take after that";
     "log-level", log_level: Level = Level::Info, None,
         "What is logged: error, warn, info, debug or trace";
     "log-json", log_json: bool = false, None,

@@ -307,6 +307,7 @@ impl Server<'_> {
             threads: large(config.threads_http),
             connections: large(config.connections),
             header_time: Duration::from_millis(config.header_ms),
+            drain_delay: Duration::from_secs(config.drain_delay_seconds),
             drain_time: Duration::from_secs(config.drain_seconds),
         })
     }

@@ -52,7 +52,9 @@ pub struct Settings {
     /// In which TLS is agreed, and then the first head must have come; and after which a connection is closed that has
     /// nothing under way, or whose peer takes nothing of it.
     pub header_time: Duration,
-    /// How long what is under way may take once the process is told to stop.
+    /// How long all goes on once the process is told to stop, but for `/readyz`: whoever balances loads is to look there.
+    pub drain_delay: Duration,
+    /// How long what is under way may take after that.
     pub drain_time: Duration,
 }
 
@@ -162,7 +164,7 @@ pub(super) fn told_to_stop() -> Result<oneshot::Receiver<()>> {
 pub(super) async fn serve(
     app: Arc<App>,
     settings: &Settings,
-    mut stop: oneshot::Receiver<()>,
+    stop: oneshot::Receiver<()>,
     ready: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
     let address = settings.listen;
@@ -178,11 +180,13 @@ pub(super) async fn serve(
     let (ends, end) = watch::channel(false);
     let failed = failed(&app);
     tokio::pin!(failed);
+    let leaves = leaves(&app, stop, settings.drain_delay);
+    tokio::pin!(leaves);
     let mut missed = Missed::default();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits, &mut missed) => accepted,
-            _ = &mut stop => break,
+            () = &mut leaves => break,
             () = &mut failed => break,
         };
         let Some((stream, permit)) = accepted else { continue };
@@ -221,6 +225,20 @@ pub(super) async fn serve(
         tracing::warn!("some connections did not end in time: they are cut");
     }
     Ok(())
+}
+
+/// Waits until it is told to stop, and then for as long as others may need to see that it will.
+async fn leaves(app: &App, stop: oneshot::Receiver<()>, delay: Duration) {
+    // Nobody tells any more where it fails.
+    let _ = stop.await;
+    if !delay.is_zero() {
+        app.leaving.store(true, Ordering::Relaxed);
+        tracing::info!(
+            seconds = delay.as_secs(),
+            "told to stop: not ready any more, and serving still"
+        );
+        sleep(delay).await;
+    }
 }
 
 /// Waits until something has failed for good.

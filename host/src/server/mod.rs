@@ -152,6 +152,8 @@ pub struct App {
     parts: Parts,
     limits: Limits,
     bodies: Room,
+    /// Told to stop, and serving still.
+    leaving: AtomicBool,
     draining: AtomicBool,
     http: metrics::Http,
     /// What was measured last.
@@ -171,6 +173,7 @@ impl App {
             parts,
             limits,
             bodies: Room::new(limits.body_bytes),
+            leaving: false.into(),
             draining: false.into(),
             http: metrics::Http::new(),
             recent: ArcSwap::default(),
@@ -221,7 +224,10 @@ impl App {
     pub fn unready(&self) -> Option<String> {
         match self.failure() {
             Some((what, _)) => Some(format!("failed: {what}")),
-            None => self.is_draining().then(|| "it is being stopped".into()),
+            None => {
+                let stops = self.leaving.load(Ordering::Relaxed) || self.is_draining();
+                stops.then(|| "it is being stopped".into())
+            }
         }
     }
 }
