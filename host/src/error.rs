@@ -30,7 +30,7 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => $code,)+ }
             }
 
-            /// The process's exit status: 1 = something does not verify, 2 = unusable input.
+            /// The process's exit status: 1 = something does not verify, 2 = unusable input, 3 = wrong settings.
             pub const fn exit_code(self) -> u8 {
                 match self { $(Kind::$kind => $exit,)+ }
             }
@@ -124,8 +124,8 @@ kinds! {
     Proof, "E-PROOF", 1;
     /// No window signs this request's batch yet: its receipt comes within a moment.
     NotSigned, "E-NOT-SIGNED", 2;
-    /// A setting is unknown or wrong, or two contradict each other.
-    Config, "E-CONFIG", 2;
+    /// A setting is unknown or wrong, or two contradict each other: to start it anew changes nothing.
+    Config, "E-CONFIG", 3;
     /// A request is not what this address takes: its form, its method, its media type.
     Request, "E-REQUEST", 2;
     /// A request's media type is not one that this address takes.
@@ -231,7 +231,7 @@ impl Error {
         self.kind.code()
     }
 
-    /// The process's exit status: 1 = something does not verify, 2 = unusable input.
+    /// The process's exit status: 1 = something does not verify, 2 = unusable input, 3 = wrong settings.
     pub fn exit_code(&self) -> u8 {
         self.kind.exit_code()
     }
@@ -328,7 +328,7 @@ mod tests {
             let code = kind.code();
             assert!(code.starts_with("E-"), "{code}");
             assert!(code.bytes().all(|b| b == b'-' || b.is_ascii_uppercase()), "{code}");
-            assert!(matches!(kind.exit_code(), 1 | 2));
+            assert!(matches!(kind.exit_code(), 1..=3));
             assert!(Kind::ALL[..i].iter().all(|k| k.code() != code), "{code} twice");
         }
     }

@@ -7,6 +7,7 @@ mod serving;
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use common::{command, symbolon};
 use serde_json::{Value, json};
@@ -234,12 +235,19 @@ fn bad_sessions_are_problems_with_codes() {
         post(&mut client, "/v1/sessions", body).problem(400, "E-REQUEST");
     }
     post(&mut client, "/v1/sessions", &[0; 2000]).problem(413, "E-TOO-LARGE");
-    post(&mut client, "/v1/handshakes/00", b"").problem(400, "E-REQUEST");
+    for id in ["00", "%ff"] {
+        post(&mut client, &format!("/v1/handshakes/{id}"), b"").problem(400, "E-REQUEST");
+    }
     let nobody = format!("/v1/handshakes/{}", "0".repeat(32));
     post(&mut client, &nobody, b"").problem(404, "E-UNKNOWN-ID");
     let text = [("content-type", "text/plain")];
     client.send("POST", "/v1/sessions", &text, b"").problem(415, "E-MEDIA-TYPE");
-    post(&mut client, "/v1/sessions/1/resume", b"").problem(400, "E-REQUEST");
+    for id in ["1", "%ff"] {
+        let session = format!("/v1/sessions/{id}");
+        post(&mut client, &format!("{session}/resume"), b"").problem(400, "E-REQUEST");
+        client.record(&session, b"").problem(400, "E-REQUEST");
+        client.send("DELETE", &session, &[], b"").problem(400, "E-REQUEST");
+    }
     let session = format!("/v1/sessions/{}", "0".repeat(48));
     post(&mut client, &format!("{session}/resume"), &[7; 238]).problem(404, "E-UNKNOWN-ID");
     client.record(&session, &[0; 100]).problem(404, "E-UNKNOWN-ID");
@@ -310,6 +318,44 @@ fn bad_sessions_are_problems_with_codes() {
     ] {
         client.send(method, path, &[], b"").problem(404, "E-NO-ROUTE");
     }
+    server.stop();
+}
+
+#[test]
+fn an_answer_that_nobody_waited_for_is_not_the_next_one_s() {
+    let (dir, ring) = with_registry();
+    let waits = ["--batch-strategy", "window", "--batch-wait-us", "700000"];
+    let server = Server::start(dir.path(), &waits);
+    let mut client = server.client();
+    client.enrol(0..1);
+    let device = client.device(&ring, "a");
+    let end = Instant::now() + Duration::from_secs(30);
+    let (address, resumption, mut channel, _) = client.handshake(&ring, &device).unwrap();
+    let give_up = |channel: &mut Channel, count| {
+        let mut gone = server.client();
+        let probe = sealed(channel, &attempt(0, 0));
+        gone.write("POST", &format!("{address}/authentications"), SESSION, &probe);
+        while server.client().metric("symbolon_attempts_accepted_total") < count {
+            assert!(Instant::now() < end);
+        }
+    };
+    // Whoever resumes has a channel anew.
+    give_up(&mut channel, 1.0);
+    let mut message = [0; RESUME_SIZE];
+    let resuming = resumption.resume(&mut message).unwrap();
+    let answer = client.send("POST", &format!("{address}/resume"), SESSION, &message);
+    let mut channel = Channel::new();
+    resuming.finish(&answer.body, &mut channel).unwrap();
+    assert_eq!(client.inside(&address, &mut channel, &attempt(1, 0))["accept"], false);
+    // Whoever goes on in the old one has none.
+    give_up(&mut channel, 3.0);
+    let probe = sealed(&mut channel, &attempt(1, 0));
+    let mut next = client.record(&address, &probe);
+    while next.status == 429 {
+        assert!(Instant::now() < end);
+        next = client.record(&address, &probe);
+    }
+    next.problem(403, "E-SESSION");
     server.stop();
 }
 

@@ -116,6 +116,9 @@ fn bad_requests_are_problems_with_codes() {
         ("POST", e, embedding(&vec!["0"; DIMS].join(",")), 422, "E-ZERO-VECTOR"),
         ("GET", a, String::new(), 405, "E-METHOD"),
         ("GET", "/v2", String::new(), 404, "E-NO-ROUTE"),
+        ("DELETE", "/v1/enrolments/%ff", String::new(), 422, "E-ID"),
+        ("GET", "/v1/receipts/%ff", String::new(), 400, "E-REQUEST"),
+        ("POST", "/v1/receipts/%ff/verify", String::new(), 400, "E-REQUEST"),
         ("POST", "/v1/authentications:batch?priority=x", String::new(), 400, "E-REQUEST"),
     ];
     for (method, path, body, status, code) in cases {
@@ -441,6 +444,25 @@ fn what_is_under_way_is_answered_when_the_server_is_stopped() {
 }
 
 #[test]
+fn balancers_see_that_it_will_stop_while_it_serves() {
+    let dir = deployment();
+    let server = Server::start(dir.path(), &[IDLE, &["--drain-delay-seconds", "2"]].concat());
+    server.client().enrol(0..1);
+    assert_eq!(server.client().get("/readyz").status, 200);
+    let told = Instant::now();
+    server.signal("-TERM");
+    while server.client().get("/readyz").status == 200 {
+        assert!(told.elapsed() < Duration::from_secs(1));
+    }
+    // Whoever comes is served, and the process lives.
+    let mut client = server.client();
+    assert_eq!(client.get("/livez").status, 200);
+    assert_eq!(client.post("/v1/authentications", &attempt(0, 0)).json()["accept"], true);
+    assert_eq!(server.ended(), Some(0));
+    assert!(told.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let dir = deployment();
     let server = Server::start(dir.path(), &waiting("10000000"));
@@ -454,6 +476,24 @@ fn a_second_signal_ends_it_at_once() {
     server.signal("-INT");
     assert_eq!(server.ended(), Some(1));
     assert!(began.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn a_terminal_that_goes_stops_nothing() {
+    let dir = deployment();
+    let mut server = Server::start_told(dir.path(), IDLE);
+    server.signal("-HUP");
+    let mut log = BufReader::new(server.child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("SIGHUP") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0);
+    }
+    // Nor does it that nobody reads the log any more.
+    drop(log);
+    server.signal("-HUP");
+    server.client().enrol(0..1);
+    server.stop();
 }
 
 #[test]
@@ -664,7 +704,7 @@ fn whoever_takes_or_asks_for_nothing_more_is_let_go() {
 #[test]
 fn bodies_that_do_not_come_are_in_nobody_s_way() {
     let dir = deployment();
-    let room = ["--limits-body-bytes", "4800000", "--limits-batch-bytes", "1000000"];
+    let room = ["--limits-body-bytes", "4653824", "--limits-batch-bytes", "1000000"];
     let server = Server::start(dir.path(), &[IDLE, &room].concat());
     // Three fit into what batches may fill.
     let mut slow: Vec<_> = (0..3).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
@@ -702,6 +742,48 @@ fn bodies_that_do_not_come_are_in_nobody_s_way() {
         assert!(Instant::now() < end);
         thread::sleep(Duration::from_millis(5));
     }
+    // The largest batch has just room.
+    let mut lines = "x\n".repeat(4096);
+    lines += &" ".repeat(1_000_000 - lines.len());
+    let results = client.send("POST", "/v1/authentications:batch", &[], lines.as_bytes()).lines();
+    assert_eq!(results.len(), 4096);
+    server.stop();
+}
+
+#[test]
+fn connections_for_which_there_are_no_files_are_told_of_now_and_then() {
+    let dir = deployment();
+    let server = Server::start_limited(dir.path(), IDLE, "ulimit -n 64");
+    let many: Vec<_> = (0..80).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    thread::sleep(Duration::from_secs(1));
+    drop(many);
+    let end = Instant::now() + Duration::from_secs(10);
+    while server.client().get("/livez").status != 200 {
+        assert!(Instant::now() < end);
+    }
+    server.signal("-TERM");
+    let (code, said) = server.told();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("could not be taken in").count(), 1, "{said}");
+    assert!(said.contains("limits.connections: 1088 are needed"), "{said}");
+}
+
+#[test]
+fn nobody_takes_all_connections() {
+    let dir = deployment();
+    let server = Server::start(dir.path(), &["--limits-connections-per-address", "2"]);
+    let (mut first, second) = (server.client(), server.client());
+    assert_eq!(first.get("/livez").status, 200);
+    // Closed at once.
+    assert_eq!(TcpStream::connect(&server.address).unwrap().read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(first.metric("symbolon_http_connections_refused_total"), 1.0);
+    drop(second);
+    let end = Instant::now() + Duration::from_secs(10);
+    while first.metric("symbolon_http_connections") > 1.0 {
+        assert!(Instant::now() < end);
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.client().get("/livez").status, 200);
     server.stop();
 }
 
@@ -857,6 +939,23 @@ fn keys_let_in_to_their_roles_until_they_are_revoked() {
 }
 
 #[test]
+fn keys_that_are_made_under_a_server_without_any_do_not_close_it_and_it_says_so() {
+    let dir = deployment();
+    let server = Server::start_told(dir.path(), IDLE);
+    access::create(dir.path(), "late", &[Role::Read], None).unwrap();
+    // It is looked twice a second.
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(server.client().get("/v1/keys").status, 200);
+    server.signal("-TERM");
+    let (code, said) = server.told();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("anybody is let in without one") && !said.contains("read again"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_identity_that_is_tried_in_vain_is_locked_also_after_a_restart() {
     let dir = deployment();
     let flags = [IDLE, &["--limits-attempts", "3"]].concat();
@@ -965,17 +1064,19 @@ fn it_does_not_start_where_it_would_be_open_to_everybody() {
     let store = dir.path().to_str().unwrap();
     let refused = |flags: &[&str]| {
         let run = symbolon([&["serve", "--store", store], flags].concat());
-        assert_eq!(run.code, Some(2), "{run:?}");
+        assert_eq!(run.code, Some(3), "{run:?}");
         assert!(run.stderr.contains("E-CONFIG: "), "{run:?}");
     };
     refused(&["--listen", "0.0.0.0:0"]);
     refused(&["--listen", "0.0.0.0:0", "--insecure"]);
     refused(&["--threshold", "2"]);
     refused(&["--tls-chain", "x"]);
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/symbolon.service");
+    assert!(fs::read_to_string(unit).unwrap().contains("\nRestartPreventExitStatus=3\n"));
     let run = symbolon(["serve", "--file", "/nowhere"]);
     assert!(run.stderr.contains("E-IO: "), "{run:?}");
     let run = symbolon(["config", "check", "--limits-connections", "0"]);
-    assert_eq!(run.code, Some(2));
+    assert_eq!(run.code, Some(3));
     assert!(run.stdout.contains("# wrong: the command line: --limits-connections: "), "{run:?}");
     let settings = symbolon(["config", "check"]).ok();
     assert!(settings.contains("limits.attempts = 100"), "{settings}");

@@ -8,7 +8,7 @@ use super::output::Output;
 use crate::batching::Strategy;
 use crate::custodian::Limits as KeyLimits;
 use crate::error::{Error, Kind, Result};
-use crate::server::listen;
+use crate::server::{Limits, listen};
 use clap::{Arg, ArgAction, ArgMatches, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -211,6 +211,8 @@ settings! {
         "Stop where memory for keys cannot be locked; by default that is a warning";
     "limits.connections", connections: u64 = 1024, Some(1..=1_000_000),
         "Connections at a time";
+    "limits.connections-per-address", connections_per_address: u64 = 512, Some(1..=1_000_000),
+        "Of these from one address, or one IPv6 network; a proxy is one";
     "limits.header-ms", header_ms: u64 = 5000, Some(10..=600_000),
         "In which a request's head must have come; and after which a connection is closed that has nothing under way, or whose \
          peer takes no more of a response";
@@ -219,7 +221,7 @@ settings! {
     "limits.batch-bytes", batch_bytes: u64 = 16 << 20, Some(1024..=1 << 30),
         "The largest body of a batch";
     "limits.body-bytes", body_bytes: u64 = 64 << 20, Some(65_536..=1 << 40),
-        "Bodies of all requests at a time";
+        "Bodies of all requests at a time, and 608 bytes for each item of batches";
     "limits.deadline-ms", deadline_ms: u64 = 10_000, Some(1..=60_000),
         "After which an attempt is given up that names no deadline";
     "limits.attempts", attempts: u64 = 100, Some(0..=1_000_000),
@@ -244,8 +246,10 @@ settings! {
         "The longest that a session lasts";
     "sessions.keys", sessions_keys: u64 = 256, Some(64..=1 << 20),
         "ML-KEM keys for handshakes that are made ahead; as many may be under way";
+    "drain.delay-seconds", drain_delay_seconds: u64 = 0, Some(0..=3600),
+        "How long requests are served once the server is told to stop, while /readyz says 503: for load balancers to see it";
     "drain.seconds", drain_seconds: u64 = 30, Some(0..=3600),
-        "How long what is under way may take once the server is told to stop";
+        "How long what is under way may take after that";
     "log-level", log_level: Level = Level::Info, None,
         "What is logged: error, warn, info, debug or trace";
     "log-json", log_json: bool = false, None,
@@ -386,9 +390,14 @@ impl Read {
             }
             _ => self.wrong(place, "tls.chain and tls.key: one needs the other".into()),
         }
-        if config.batch_bytes > config.body_bytes {
-            let what = "limits.batch-bytes: is more than limits.body-bytes, so none would be taken";
-            self.wrong(place, what.into());
+        let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let least = Limits::least_body_bytes(bytes(config.batch_bytes));
+        if bytes(config.body_bytes) < least {
+            let what = format!(
+                "limits.body-bytes: with limits.batch-bytes = {} the largest batch is never taken below {least}",
+                config.batch_bytes
+            );
+            self.wrong(place, what);
         }
     }
 
@@ -502,7 +511,7 @@ enum Command {
     /// mistake, with its place.
     ///
     /// Sources, the later ones outdoing the earlier: defaults, the file, variables such as
-    /// SYMBOLON_SERVE_TLS_CHAIN, flags. Exit code 0 if nothing is wrong, 2 otherwise.
+    /// SYMBOLON_SERVE_TLS_CHAIN, flags. Exit code 0 if nothing is wrong, 3 otherwise.
     Check {
         /// The settings' file, TOML.
         #[arg(long, value_name = "FILE")]
@@ -607,6 +616,22 @@ mod tests {
         assert_eq!(read("listen = \"[::1]:0\"", &[]).mistakes, []);
         assert_eq!(read("listen = \"192.0.2.1:0\"", &[]).mistakes.len(), 1);
         assert_eq!(read("listen = \"192.0.2.1:0\"\ninsecure = true", &[]).mistakes, []);
+    }
+
+    #[test]
+    fn there_is_room_for_the_largest_batch() {
+        let read = |batch: u64, body: u64| {
+            let file = format!("limits.batch-bytes = {batch}\nlimits.body-bytes = {body}\n");
+            self::read(&file, &[]).mistakes
+        };
+        // Batches fill three quarters.
+        let (batch, least) = (1 << 20, ((1_u64 << 20) + 4096 * 608).div_ceil(3) * 4);
+        assert_eq!(read(batch, least), []);
+        let mistakes = read(batch, least - 1);
+        assert!(mistakes.len() == 1 && mistakes[0].what.contains(&least.to_string()));
+        // Few bytes have few items.
+        assert_eq!(read(1024, (1024 + 512_u64 * 608).div_ceil(3) * 4), []);
+        assert_eq!(read(1 << 30, 1 << 30).len(), 1);
     }
 
     #[test]

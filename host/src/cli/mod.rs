@@ -51,7 +51,7 @@ use symbolon_platform::process::{self, Hardened};
 /// verify the whole history; pool to size pools of keys made ahead; identity to enrol credentials, prove to
 /// prove one without naming it; session to try how devices connect; load to see what the pipeline or a server stands; serve
 /// for a server, with config and apikey. Exit codes: 0 done or valid, 1 something does not verify, 2 unusable
-/// input. Errors are one line with a stable code, such as E-UNKNOWN-ID.
+/// input, 3 wrong settings of a server. Errors are one line with a stable code, such as E-UNKNOWN-ID.
 ///
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.

@@ -30,6 +30,7 @@ use crate::session::{self, DeviceKey};
 use crate::signer::Signer;
 use crate::store::{Templates, Writer};
 use serde_json::json;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,13 +49,17 @@ const DEMO_CREDENTIAL: &str = "demo.credential";
 const DEMO_EMBEDDING: &str = "demo.embedding";
 const DEMO_PROOF: &str = "demo.proof";
 
+/// Files that are open beside connections, and some to spare.
+const OWN_FILES: u64 = 64;
+
 /// Serve authentication over HTTP.
 ///
 /// What is at which address stands at /docs and in /openapi.json. On the loopback interface it speaks plain HTTP; elsewhere
 /// TLS 1.3, with hybrid post-quantum key agreement. Without API keys (`symbolon apikey create`) anybody is
 /// let in, on the loopback interface only. SIGTERM or SIGINT stop it in order: what was taken in is answered, the log is
-/// closed, the exit code is 0. A second signal ends it at once. Where log, store or registry cannot be written any more it stops
-/// likewise, with exit code 2: it is to be started anew.
+/// closed, the exit code is 0. A second signal ends it at once. SIGHUP changes nothing: settings are read at the start, and API
+/// keys whenever their file changes. Where log, store or registry cannot be written any more it stops
+/// likewise, with exit code 2: it is to be started anew. Exit code 3 is for settings that are wrong, which that does not mend.
 ///
 /// Settings come from --file, from variables such as SYMBOLON_SERVE_LISTEN, and from flags; `symbolon config
 /// check` prints them.
@@ -114,7 +119,9 @@ fn logging(config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(config.log_level.filter())
         .with_writer(std::io::stderr)
-        .with_target(false);
+        .with_target(false)
+        // Said on standard error, which is what fails, it would panic.
+        .log_internal_errors(false);
     // There is one already where this is a test's process.
     let _ = if config.log_json { builder.json().try_init() } else { builder.try_init() };
 }
@@ -285,6 +292,13 @@ impl Server<'_> {
 
     fn sockets(&self) -> Result<Settings> {
         let config = self.config;
+        let files = config.connections.saturating_add(OWN_FILES);
+        if let Some(most) = open_files().filter(|most| *most < files) {
+            tracing::warn!(
+                most,
+                "open files are too few for limits.connections: {files} are needed"
+            );
+        }
         let tls = match (&config.tls_chain, &config.tls_key) {
             (Some(chain), Some(key)) => Some(listen::tls(chain, key, config.tls_only_hybrid)?),
             _ => None,
@@ -294,7 +308,9 @@ impl Server<'_> {
             tls,
             threads: large(config.threads_http),
             connections: large(config.connections),
+            per_address: large(config.connections_per_address),
             header_time: Duration::from_millis(config.header_ms),
+            drain_delay: Duration::from_secs(config.drain_delay_seconds),
             drain_time: Duration::from_secs(config.drain_seconds),
         })
     }
@@ -329,6 +345,13 @@ impl Server<'_> {
         }
         output.finish()
     }
+}
+
+/// How many files this process may have open, where the system says so.
+fn open_files() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// A setting that its range keeps below this.

@@ -209,7 +209,13 @@ pub struct Access {
     keys: ArcSwap<Keys>,
     /// Whether a key is asked for.
     required: bool,
+    /// When the file that was loaded was last changed.
+    loaded: Option<SystemTime>,
     origin: Instant,
+}
+
+fn changed(dir: &Path) -> Option<SystemTime> {
+    fs::metadata(dir.join(FILE)).and_then(|file| file.modified()).ok()
 }
 
 impl Access {
@@ -217,10 +223,12 @@ impl Access {
     ///
     /// Errors: `E-KEY-FILE`, `E-IO`.
     pub fn load(dir: &Path) -> Result<Self> {
+        // Before it is read: what changes it meanwhile is seen later.
+        let loaded = changed(dir);
         let keys = read(dir, &Keys::new())?;
         let required = dir.join(FILE).exists();
         let keys = ArcSwap::from_pointee(keys);
-        Ok(Self { dir: dir.to_owned(), keys, required, origin: Instant::now() })
+        Ok(Self { dir: dir.to_owned(), keys, required, loaded, origin: Instant::now() })
     }
 
     /// Whether a key is asked for.
@@ -229,15 +237,10 @@ impl Access {
         self.required
     }
 
-    /// When the file was last changed.
-    pub(super) fn changed(&self) -> Option<SystemTime> {
-        fs::metadata(self.dir.join(FILE)).and_then(|file| file.modified()).ok()
-    }
-
     /// Reads the file again.
     ///
     /// Errors: as [`Self::load`]; the keys stay as they are.
-    pub(super) fn reload(&self) -> Result<()> {
+    fn reload(&self) -> Result<()> {
         let keys = read(&self.dir, &self.keys.load())?;
         self.keys.store(Arc::new(keys));
         Ok(())
@@ -262,6 +265,47 @@ impl Access {
         let same = bool::from(hash.ct_eq(&expected));
         let key = found.filter(|_| same).ok_or_else(unknown)?;
         Ok(Caller { key: Some((id, Arc::clone(key))), origin: self.origin })
+    }
+}
+
+/// What came of reading the file again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Its keys are in force.
+    Again,
+    /// There were no keys when the server began, so that anybody is let in still.
+    Open,
+    /// It cannot be read, and the keys stay as they are. It is tried again, and said once.
+    Failed(Error),
+}
+
+/// Looks whether the file has changed.
+pub(super) struct Watch<'a> {
+    access: &'a Access,
+    seen: Option<SystemTime>,
+    /// Whether the last reading failed.
+    failing: bool,
+}
+
+impl<'a> Watch<'a> {
+    /// From when the keys were loaded.
+    pub(super) fn new(access: &'a Access) -> Self {
+        Self { access, seen: access.loaded, failing: false }
+    }
+
+    /// Reads the file again, if it has changed since it could be read. Gives what is to be told.
+    pub(super) fn look(&mut self) -> Option<Read> {
+        let now = changed(&self.access.dir);
+        if now == self.seen {
+            return None;
+        }
+        if let Err(error) = self.access.reload() {
+            let told = std::mem::replace(&mut self.failing, true);
+            return (!told).then_some(Read::Failed(error));
+        }
+        // Only now: what could not be read may revoke a key.
+        (self.seen, self.failing) = (now, false);
+        Some(if self.access.required { Read::Again } else { Read::Open })
     }
 }
 
@@ -330,6 +374,32 @@ mod tests {
         }
         assert!(access.admit(None).is_err());
         assert!(access.admit(Some(token.as_bytes())).is_err());
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let (entry, token) = create(dir.path(), "gone", &[Role::Read], None).unwrap();
+        let access = Access::load(dir.path()).unwrap();
+        let mut watch = Watch::new(&access);
+        assert_eq!(watch.look(), None);
+        revoke(dir.path(), &entry.id).unwrap();
+        let revoked = fs::read(&path).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(9);
+        let write = |content: &[u8]| {
+            fs::write(&path, content).unwrap();
+            fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        };
+        write(b"{");
+        // Said once.
+        assert!(matches!(watch.look(), Some(Read::Failed(error)) if error.kind() == Kind::KeyFile));
+        assert_eq!(watch.look(), None);
+        assert!(access.admit(Some(&bearer(&token))).is_ok());
+        // The same time: nothing but another try shows the change.
+        write(&revoked);
+        assert_eq!((watch.look(), watch.look()), (Some(Read::Again), None));
+        assert!(access.admit(Some(&bearer(&token))).is_err());
     }
 
     #[test]

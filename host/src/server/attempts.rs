@@ -13,6 +13,7 @@
 //! set back before the last write counts as of then: budgets never get emptier by it, nor are they fuller than they were. One
 //! that is set forward between two runs fills them.
 
+use super::duty::Duty;
 use super::meter::{Allowance, Meter};
 use super::roster::Seat;
 use crate::database::Role;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 use symbolon_platform::clock;
 
@@ -49,7 +50,7 @@ pub struct Attempts {
     saved: Mutex<HashMap<Vec<u8>, u64>>,
     /// Absent when it has ended.
     rejected: Mutex<Option<Sender<Arc<Seat>>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Duty,
     counters: Arc<Counters>,
 }
 
@@ -139,7 +140,7 @@ impl Attempts {
             clock,
             saved: saved.into(),
             rejected: Some(rejected).into(),
-            thread: Some(thread).into(),
+            thread: Duty::new("writes budgets of attempts", thread),
             counters,
         })
     }
@@ -205,17 +206,14 @@ impl Attempts {
 
     /// Why budgets cannot be written any more, if they cannot.
     pub fn failure(&self) -> Option<Error> {
-        self.counters.failure.get().cloned()
+        self.counters.failure.get().cloned().or_else(|| self.thread.failure())
     }
 
     /// Writes what is not written yet, and closes the file.
     pub fn finish(&self) {
         drop(self.rejected.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // What it could not do, it has said.
-            let _ = thread.join();
-        }
+        // What it could not do, it has said.
+        self.thread.end();
     }
 }
 

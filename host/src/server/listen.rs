@@ -4,6 +4,8 @@
 //! or what there is of a response is not taken. After a while of that it is closed in order; and what is left of
 //! responses, if it is not taken then either, is cut.
 
+use super::access::{Read, Watch};
+use super::peers::{Peers, Seat};
 use super::traffic::Traffic;
 use super::{App, api, status};
 use crate::error::{Error, Kind, Result};
@@ -15,24 +17,25 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower_http::catch_panic::CatchPanicLayer;
 
 /// Requests under way of one HTTP/2 connection.
 const STREAMS: u32 = 64;
 /// Bytes of a request's head, and of what is read ahead.
 const HEAD: usize = 16 << 10;
 const BUFFER: usize = 64 << 10;
+/// How often it is said, at most, that connections cannot be taken in.
+const SAY: Duration = Duration::from_secs(10);
 /// How often it is looked whether something has failed for good.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -47,10 +50,14 @@ pub struct Settings {
     pub threads: usize,
     /// Connections at a time; more wait in the kernel.
     pub connections: usize,
+    /// Of these from one address, or one IPv6 network; more are closed.
+    pub per_address: usize,
     /// In which TLS is agreed, and then the first head must have come; and after which a connection is closed that has
     /// nothing under way, or whose peer takes nothing of it.
     pub header_time: Duration,
-    /// How long what is under way may take once the process is told to stop.
+    /// How long all goes on once the process is told to stop, but for `/readyz`: whoever balances loads is to look there.
+    pub drain_delay: Duration,
+    /// How long what is under way may take after that.
     pub drain_time: Duration,
 }
 
@@ -89,6 +96,9 @@ struct Signals {
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    /// A terminal that has gone, or somebody who would have the settings read again: it stops nothing.
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -100,6 +110,7 @@ impl Signals {
             Ok(Self {
                 terminate: signal(SignalKind::terminate()).map_err(error)?,
                 interrupt: signal(SignalKind::interrupt()).map_err(error)?,
+                hangup: signal(SignalKind::hangup()).map_err(error)?,
             })
         }
         #[cfg(not(unix))]
@@ -108,9 +119,14 @@ impl Signals {
 
     async fn next(&mut self) {
         #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => (),
-            _ = self.interrupt.recv() => (),
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                Some(()) = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP changes nothing: settings are read at the start");
+                }
+            }
         }
         #[cfg(not(unix))]
         if tokio::signal::ctrl_c().await.is_err() {
@@ -151,7 +167,7 @@ pub(super) fn told_to_stop() -> Result<oneshot::Receiver<()>> {
 pub(super) async fn serve(
     app: Arc<App>,
     settings: &Settings,
-    mut stop: oneshot::Receiver<()>,
+    stop: oneshot::Receiver<()>,
     ready: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
     let address = settings.listen;
@@ -161,25 +177,33 @@ pub(super) async fn serve(
 
     let keys = tokio::spawn(watch_keys(Arc::clone(&app)));
     let measure = tokio::spawn(status::measure(Arc::clone(&app)));
-    let router = api::router(Arc::clone(&app)).layer(CatchPanicLayer::custom(api::panicked));
+    let router = api::router(Arc::clone(&app));
     let acceptor = settings.tls.clone().map(TlsAcceptor::from);
     let permits = Arc::new(Semaphore::new(settings.connections));
+    let peers = Peers::new(settings.per_address);
     let (ends, end) = watch::channel(false);
     let failed = failed(&app);
     tokio::pin!(failed);
+    let leaves = leaves(&app, stop, settings.drain_delay);
+    tokio::pin!(leaves);
+    let mut missed = Missed::default();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
-            _ = &mut stop => break,
+            accepted = accept(&listener, &permits, &mut missed) => accepted,
+            () = &mut leaves => break,
             () = &mut failed => break,
         };
-        let Some((stream, permit)) = accepted else { continue };
+        let Some((stream, address, permit)) = accepted else { continue };
+        let Some(seat) = peers.admit(address) else {
+            app.http.refused.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
         let connection = Connection {
             app: Arc::clone(&app),
             router: router.clone(),
             header_time: settings.header_time,
             end: end.clone(),
-            _permit: permit,
+            _place: (permit, seat),
         };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
@@ -211,6 +235,20 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// Waits until it is told to stop, and then for as long as others may need to see that it will.
+async fn leaves(app: &App, stop: oneshot::Receiver<()>, delay: Duration) {
+    // Nobody tells any more where it fails.
+    let _ = stop.await;
+    if !delay.is_zero() {
+        app.leaving.store(true, Ordering::Relaxed);
+        tracing::info!(
+            seconds = delay.as_secs(),
+            "told to stop: not ready any more, and serving still"
+        );
+        sleep(delay).await;
+    }
+}
+
 /// Waits until something has failed for good.
 async fn failed(app: &App) {
     loop {
@@ -222,16 +260,36 @@ async fn failed(app: &App) {
     }
 }
 
+/// Connections that could not be taken in.
+#[derive(Default)]
+struct Missed {
+    /// When it was said last.
+    said: Option<Instant>,
+    /// How often it was tried in vain since.
+    tries: u64,
+}
+
+impl Missed {
+    fn say(&mut self, error: &io::Error) {
+        self.tries += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SAY) {
+            tracing::warn!(%error, tries = self.tries, "connections could not be taken in");
+            *self = Self { said: Some(Instant::now()), tries: 0 };
+        }
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    missed: &mut Missed,
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, peer)) => Some((stream, peer.ip(), permit)),
         Err(error) => {
             // No files left, or the peer has gone already.
-            tracing::warn!(%error, "a connection could not be taken in");
+            missed.say(&error);
             sleep(Duration::from_millis(20)).await;
             None
         }
@@ -244,12 +302,12 @@ struct Connection {
     header_time: Duration,
     /// Turns true when all are to end.
     end: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Seat),
 }
 
 impl Connection {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let Self { app, router, header_time, mut end, _permit } = self;
+        let Self { app, router, header_time, mut end, _place } = self;
         let traffic = Traffic::new();
         let service = traffic.service(TowerToHyperService::new(router));
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -289,19 +347,23 @@ impl Connection {
 
 /// Has API keys read again when their file has changed.
 async fn watch_keys(app: Arc<App>) {
-    let access = &app.parts.access;
-    let mut seen = access.changed();
+    let mut watch = Watch::new(&app.parts.access);
     loop {
         sleep(Duration::from_millis(500)).await;
-        let now = access.changed();
-        if now != seen {
-            match access.reload() {
-                Ok(()) => tracing::info!("API keys were read again"),
-                Err(error) => {
-                    tracing::error!(code = error.code(), "API keys cannot be read again");
-                }
+        match watch.look() {
+            None => (),
+            Some(Read::Again) => tracing::info!("API keys were read again"),
+            Some(Read::Open) => tracing::warn!(
+                "there are API keys now, and anybody is let in without one until the server is started anew"
+            ),
+            Some(Read::Failed(error)) => {
+                let (code, message) = (error.code(), error.message());
+                tracing::error!(
+                    code,
+                    message,
+                    "API keys cannot be read again: those before stay in force"
+                );
             }
-            seen = now;
         }
     }
 }

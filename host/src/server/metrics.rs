@@ -52,6 +52,8 @@ const STAGE_BOUNDS: [u64; 12] =
 pub struct Http {
     pub(super) started: Instant,
     pub(super) connections: AtomicI64,
+    /// Connections closed because there were too many from their address.
+    pub(super) refused: AtomicU64,
     /// By route and first digit of the status.
     requests: [[AtomicU64; 5]; ROUTES.len() + 1],
     seconds: Histogram,
@@ -64,6 +66,7 @@ impl Http {
         Self {
             started: Instant::now(),
             connections: 0.into(),
+            refused: 0.into(),
             requests: Default::default(),
             seconds: Histogram::default(),
             items: 0.into(),
@@ -79,12 +82,21 @@ impl Http {
     }
 
     pub(super) fn answered(&self, route: Option<&str>, status: u16, time: Duration) {
+        self.count(route, status);
+        self.seconds.add([time]);
+    }
+
+    /// One whose client has gone before it was answered: as 499, which others have for it.
+    pub(super) fn gone(&self, route: Option<&str>) {
+        self.count(route, 499);
+    }
+
+    fn count(&self, route: Option<&str>, status: u16) {
         let index = ROUTES.iter().position(|known| Some(*known) == route).unwrap_or(ROUTES.len());
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         if let Some(count) = self.requests.get(index).and_then(|counts| counts.get(class)) {
             count.fetch_add(1, Relaxed);
         }
-        self.seconds.add([time]);
     }
 }
 
@@ -150,7 +162,11 @@ pub(super) fn page(app: &App) -> String {
 
     page.gauge("uptime_seconds", "Since the server began.", now.uptime_s);
     page.gauge("http_connections", "Open connections.", now.http.connections);
-    page.head("http_requests_total", "counter", "Requests answered, by route and class of status.");
+    let help = "Connections closed because there were too many from their address.";
+    page.counter("http_connections_refused_total", help, app.http.refused.load(Relaxed));
+    let help =
+        "Requests, by route and class of status; 4xx where a client has gone before the answer.";
+    page.head("http_requests_total", "counter", help);
     for (route, counts) in ROUTES.iter().chain([&OTHER]).zip(&app.http.requests) {
         for (class, count) in counts.iter().enumerate() {
             let count = count.load(Relaxed);

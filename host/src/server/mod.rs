@@ -17,6 +17,7 @@
 //! | [`roster`] | who is enrolled, in memory and on the disk |
 //! | [`attempts`] | how often an identity may be tried in vain |
 //! | [`decide`] | from the handlers to the batching service and back |
+//! | `duty` | threads that die, which nobody else would notice |
 //! | [`errands`] | what waits for a disk, off the threads of the sockets |
 //! | [`sessions`] | devices that prove to be enrolled, and what follows |
 //! | [`meter`] | budgets that refill |
@@ -32,8 +33,8 @@
 //!
 //! The databases take nothing more after the first time that the disk refuses something, be it full for a moment. So the server
 //! does not go on half alive: where the receipt log, the signing keys, the store, the budgets of attempts or the registry fail,
-//! `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's exit code, which is 2. Whoever
-//! supervises it starts it anew; all that was answered is there.
+//! or a thread that changes one of them dies, `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's
+//! exit code, which is 2. Whoever supervises it starts it anew; all that was answered is there.
 //!
 //! # Memory
 //!
@@ -64,12 +65,14 @@ pub mod access;
 pub mod api;
 pub mod attempts;
 pub mod decide;
+mod duty;
 pub mod errands;
 pub mod idempotency;
 pub mod listen;
 pub mod meter;
 pub mod metrics;
 pub mod newest;
+mod peers;
 pub mod problem;
 pub mod roster;
 pub mod sessions;
@@ -91,6 +94,8 @@ use std::time::{Duration, Instant};
 pub const SINGLE_BYTES: usize = 64 << 10;
 /// The most items of a batch.
 pub const MAX_ITEMS: usize = 4096;
+/// Bytes that an item of a batch takes, beside its body, until its line has left.
+pub const ITEM_BYTES: usize = 608;
 
 /// Limits of what clients may do.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +108,20 @@ pub struct Limits {
     pub body_time: Duration,
     /// Of attempts that name none.
     pub deadline: Duration,
+}
+
+impl Limits {
+    /// What batches may fill of so many [`Self::body_bytes`].
+    const fn of_batches(body_bytes: usize) -> usize {
+        body_bytes / 4 * 3
+    }
+
+    /// The least [`Self::body_bytes`] by which the largest batch of so many bytes is taken: an item has two at least.
+    #[must_use]
+    pub fn least_body_bytes(batch_bytes: usize) -> usize {
+        let items = MAX_ITEMS.min(batch_bytes.div_ceil(2)) * ITEM_BYTES;
+        batch_bytes.saturating_add(items).div_ceil(3).saturating_mul(4)
+    }
 }
 
 /// What a server is made of.
@@ -144,6 +163,8 @@ pub struct App {
     bodies: Room,
     /// The part of it that batches may fill: single requests are not kept out by them.
     batches: Room,
+    /// Told to stop, and serving still.
+    leaving: AtomicBool,
     draining: AtomicBool,
     http: metrics::Http,
     /// What was measured last.
@@ -151,7 +172,7 @@ pub struct App {
     /// Names of requests: what tells this process from others, and how many there were.
     name: u64,
     named: AtomicU64,
-    /// Looking up receipts and paths; and, apart from it, changing the registry: no reader keeps anybody from revoking.
+    /// Looking up receipts, paths and keys; and, apart from it, changing the registry: no reader keeps anybody from revoking.
     lookups: errands::Errands,
     changes: errands::Errands,
 }
@@ -163,14 +184,15 @@ impl App {
         Ok(Self {
             parts,
             limits,
-            batches: bodies.part(limits.body_bytes / 4 * 3),
+            batches: bodies.part(Limits::of_batches(limits.body_bytes)),
             bodies,
+            leaving: false.into(),
             draining: false.into(),
             http: metrics::Http::new(),
             recent: ArcSwap::default(),
             name: u64::from_le_bytes(random()?),
             named: 0.into(),
-            lookups: errands::Errands::new("receipts and paths are looked up"),
+            lookups: errands::Errands::new("receipts, paths and keys are looked up"),
             changes: errands::Errands::new("changes of the registry wait"),
         })
     }
@@ -193,7 +215,7 @@ impl App {
         registrar.finish();
         attempts.finish();
         let signed = signer.finish()?;
-        let registry = || sessions.and_then(|sessions| sessions.registry().failure());
+        let registry = || sessions.and_then(|sessions| sessions.failure());
         match registrar.failure().or_else(|| attempts.failure()).or_else(registry) {
             Some(error) => Err(error),
             None => Ok(signed),
@@ -203,7 +225,7 @@ impl App {
     /// What has failed for good, if something has, and how: the server ends.
     pub fn failure(&self) -> Option<(&'static str, Error)> {
         let Parts { registrar, attempts, signer, sessions, .. } = &self.parts;
-        let registry = sessions.as_ref().and_then(|sessions| sessions.registry().failure());
+        let registry = sessions.as_ref().and_then(|sessions| sessions.failure());
         let of = |what, failure: Option<Error>| failure.map(|error| (what, error));
         of("the receipt log or the signing keys", signer.failure())
             .or_else(|| of("the template store", registrar.failure()))
@@ -215,7 +237,10 @@ impl App {
     pub fn unready(&self) -> Option<String> {
         match self.failure() {
             Some((what, _)) => Some(format!("failed: {what}")),
-            None => self.is_draining().then(|| "it is being stopped".into()),
+            None => {
+                let stops = self.leaving.load(Ordering::Relaxed) || self.is_draining();
+                stops.then(|| "it is being stopped".into())
+            }
         }
     }
 }
@@ -299,4 +324,74 @@ pub fn run(
     let finished = app.finish();
     served?;
     finished
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Pipeline;
+    use crate::batching::{Settings, Strategy};
+    use crate::custodian::Custodian;
+    use crate::keys::{self, CustodianSeeds, ParameterSet, SigningKeys};
+    use crate::log::Log;
+    use crate::store::{Store, Writer};
+    use symbolon_core::bfv::Q54;
+    use symbolon_core::matching::{Layout, Threshold};
+    use symbolon_platform::clock;
+    use symbolon_platform::locked::{OnFailure, Options};
+
+    /// A server's state without people, keys or sockets.
+    pub(super) fn app(dir: &std::path::Path) -> Arc<App> {
+        let kernels = crate::isa::fastest();
+        keys::create(dir, ParameterSet::Q54, 1).unwrap();
+        let seeds = CustodianSeeds::load(dir).unwrap();
+        let layout = Layout::for_dims(128).unwrap();
+        drop(Store::create_or_open(dir, 128).unwrap());
+        let store = Writer::open(dir).unwrap();
+        let attempts = Arc::new(attempts::Attempts::start(dir, None).unwrap());
+        let roster = roster::Roster::load(&store, layout, &attempts, &mut || ()).unwrap();
+        let roster = Arc::new(roster);
+        let memory = Options { on_failure: OnFailure::Degrade, huge: false };
+        let custodian = Custodian::<Q54>::new(kernels, &seeds, None, memory).unwrap();
+        let log = Log::create_or_open(dir, seeds.deployment.id, seeds.seal_key()).unwrap();
+        let handle = log.handle();
+        let signing = SigningKeys::load(dir, seeds.deployment, clock::unix_ms()).unwrap();
+        let settings = signer::Settings::default();
+        let signing_until_ms = signing.not_after_ms();
+        let signer = Arc::new(Signer::start(log, Arc::new(signing), settings).unwrap());
+        let threshold = Threshold::from_cosine(layout, 0.5).unwrap();
+        let pipeline = Pipeline::new(kernels, layout, threshold, custodian, Arc::clone(&signer));
+        let strategy = Strategy::Window { wait: Duration::ZERO };
+        let seats = Arc::clone(&roster);
+        let to = Arc::clone(&attempts);
+        let parts = Parts {
+            dir: dir.to_owned(),
+            dims: 128,
+            signing_until_ms,
+            gateway: Gateway::new(kernels, layout),
+            layout,
+            roster,
+            registrar: roster::Registrar::start(Box::new(store), layout, seats, to).unwrap(),
+            attempts,
+            decider: decide::start(pipeline, &Settings::new(1, strategy)).unwrap(),
+            signer,
+            log: handle,
+            access: access::Access::load(dir).unwrap(),
+            idempotency: idempotency::Idempotency::new(idempotency::Limits {
+                entries: 16,
+                bytes: 1 << 20,
+                time: Duration::from_secs(60),
+            })
+            .unwrap(),
+            sessions: None,
+        };
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            batch_bytes: 1 << 20,
+            body_bytes: 1 << 24,
+            body_time: second,
+            deadline: second,
+        };
+        Arc::new(App::new(parts, limits).unwrap())
+    }
 }

@@ -8,9 +8,11 @@
 //! answered then: so a crash takes nothing back that was acknowledged. What is under way for somebody who is
 //! removed meanwhile is still decided.
 //!
-//! A disk that fails once fails for good: the store takes nothing more until it is opened anew. So the server ends then.
+//! A disk that fails once fails for good: the store takes nothing more until it is opened anew. So the server ends then; and
+//! where the registrar dies.
 
 use super::attempts::Attempts;
+use super::duty::Duty;
 use super::meter::Meter;
 use crate::error::{Error, Kind, Result};
 use crate::gallery::Entry;
@@ -19,7 +21,7 @@ use papaya::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use symbolon_core::matching::Layout;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -126,7 +128,7 @@ pub struct Registered {
 pub struct Registrar {
     /// Absent when it has ended.
     orders: Mutex<Option<SyncSender<Order>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Duty,
     counters: Arc<Registered>,
 }
 
@@ -145,7 +147,8 @@ impl Registrar {
             .name("symbolon-roster".into())
             .spawn(move || desk.work(&waiting))
             .map_err(|e| Error::new(Kind::Io, format!("a thread cannot be started: {e}")))?;
-        Ok(Self { orders: Some(orders).into(), thread: Some(thread).into(), counters })
+        let thread = Duty::new("changes the roster", thread);
+        Ok(Self { orders: Some(orders).into(), thread, counters })
     }
 
     /// Enrols somebody with a record as [`gallery::record`](crate::gallery::record) makes it.
@@ -180,19 +183,16 @@ impl Registrar {
         &self.counters
     }
 
-    /// What the disk failed with, if it did: no change is made any more.
+    /// What the disk failed with, if it did, or that the thread died: no change is made any more.
     pub fn failure(&self) -> Option<Error> {
-        self.counters.failure.get().cloned()
+        self.counters.failure.get().cloned().or_else(|| self.thread.failure())
     }
 
     /// Takes nothing in any more; returns when all that was taken in is done, and the store is closed.
     pub fn finish(&self) {
         drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // What it left undone is answered by its absence.
-            let _ = thread.join();
-        }
+        // What it left undone is answered by its absence.
+        self.thread.end();
     }
 }
 
@@ -274,6 +274,7 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::gallery;
+    use std::time::{Duration, Instant};
 
     /// Remembers names, or fails, as it is told.
     struct Memory {
@@ -295,6 +296,9 @@ mod tests {
         }
 
         fn apply(&mut self, changes: &[Change<'_>]) -> Result<Vec<Result<()>>> {
+            if changes.iter().any(|change| matches!(change, Change::Remove { id: "panic" })) {
+                panic!("on purpose");
+            }
             if self.fails.load(Ordering::Relaxed) {
                 return Err(Error::new(Kind::Io, "the disk is full"));
             }
@@ -314,6 +318,32 @@ mod tests {
                 }
             });
             Ok(made.collect())
+        }
+    }
+
+    #[test]
+    fn a_registrar_that_dies_has_failed_for_good_and_one_that_ends_has_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::for_dims(128).unwrap();
+        for dies in [true, false] {
+            let store = Memory { ids: Vec::new(), fails: Arc::default() };
+            let attempts = Arc::new(Attempts::start(dir.path(), None).unwrap());
+            let roster = Arc::new(Roster::load(&store, layout, &attempts, &mut || ()).unwrap());
+            let registrar =
+                Registrar::start(Box::new(store), layout, roster, Arc::clone(&attempts)).unwrap();
+            assert_eq!((registrar.failure(), attempts.failure()), (None, None));
+            if dies {
+                assert!(registrar.remove("panic".into()).unwrap().blocking_recv().is_err());
+                let end = Instant::now() + Duration::from_secs(10);
+                while registrar.failure().is_none() {
+                    assert!(Instant::now() < end);
+                }
+            }
+            registrar.finish();
+            attempts.finish();
+            let died = dies.then_some(Kind::Internal);
+            assert_eq!(registrar.failure().as_ref().map(Error::kind), died);
+            assert_eq!(attempts.failure(), None);
         }
     }
 

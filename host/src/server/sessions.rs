@@ -21,6 +21,7 @@
 //! every device sends its proof again, 39 KB, and it is verified anew, as few at a time; if somebody was revoked, new
 //! proofs.
 
+use super::duty::Duty;
 use super::problem::Problem;
 use crate::batching::{Breaker, Pass, breaker};
 use crate::error::{Error, Kind, Result};
@@ -37,7 +38,6 @@ use papaya::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, Weak, mpsc as threads};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use symbolon_core::attest::{Domain, commit};
@@ -159,12 +159,13 @@ pub struct Sessions {
     /// One publication at a time, with all that follows from it.
     publishing: std::sync::Mutex<()>,
     /// The thread that publishes.
-    keeper: std::sync::Mutex<Option<Keeper>>,
+    keeper: OnceLock<Keeper>,
 }
 
 struct Keeper {
-    stop: threads::Sender<()>,
-    thread: JoinHandle<()>,
+    /// Absent when it was told to end.
+    stop: std::sync::Mutex<Option<threads::Sender<()>>>,
+    thread: Duty,
 }
 
 impl Sessions {
@@ -208,16 +209,23 @@ impl Sessions {
             resumed: AtomicU64::new(0),
             names: Zeroizing::new(random()?),
             publishing: std::sync::Mutex::new(()),
-            keeper: std::sync::Mutex::new(None),
+            keeper: OnceLock::new(),
         });
         let keeper = keep(&sessions)?;
-        *sessions.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        // It is the only one.
+        let _ = sessions.keeper.set(keeper);
         Ok(sessions)
     }
 
     /// The registry.
     pub fn registry(&self) -> &Arc<Registry> {
         self.gate.registry()
+    }
+
+    /// What has failed for good, if something has: the registry, or the thread that publishes.
+    pub fn failure(&self) -> Option<Error> {
+        let keeper = || self.keeper.get().and_then(|keeper| keeper.thread.failure());
+        self.registry().failure().or_else(keeper)
     }
 
     /// The gate before it.
@@ -411,11 +419,9 @@ impl Sessions {
 
     /// Ends the thread that publishes.
     pub fn finish(&self) {
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Keeper { stop, thread }) = keeper {
-            drop(stop);
-            // It has told what it panicked of.
-            let _ = thread.join();
+        if let Some(Keeper { stop, thread }) = self.keeper.get() {
+            drop(stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+            thread.end();
         }
     }
 }
@@ -463,7 +469,8 @@ fn keep(sessions: &Arc<Sessions>) -> Result<Keeper> {
     let (thread, _) = Worker { name: "identities".into(), core: None, priority: Priority::Low }
         .spawn(work)
         .map_err(|e| Error::new(Kind::Io, format!("a thread cannot be started: {e}")))?;
-    Ok(Keeper { stop, thread })
+    let thread = Duty::new("publishes identities", thread);
+    Ok(Keeper { stop: Some(stop).into(), thread })
 }
 
 /// A handshake under way.
@@ -589,7 +596,9 @@ mod tests {
         // There is nothing to publish for somebody who never was.
         assert!(!sessions.revoke("bert").unwrap());
         assert_eq!(registry.current_epoch(), before + 1);
+        assert_eq!(sessions.failure(), None);
         sessions.finish();
+        assert_eq!(sessions.failure(), None);
     }
 
     #[test]

@@ -64,13 +64,25 @@ impl Server {
         Self::run(command, dir, flags)
     }
 
+    /// One whose log is kept, for [`Self::told`].
+    pub fn start_told(dir: &Path, flags: &[&str]) -> Self {
+        let mut command = command(["serve", "--json", "--log-json=true"]);
+        command.stderr(Stdio::piped());
+        Self::run(command, dir, flags)
+    }
+
     /// Where no file can have more than so many bytes.
     pub fn start_on_full_disk(dir: &Path, flags: &[&str], bytes: u64) -> Self {
+        let limit = format!("trap '' XFSZ; ulimit -f {}", bytes.div_ceil(512));
+        Self::start_limited(dir, flags, &limit)
+    }
+
+    /// After a command of a shell that limits it. Its log is kept.
+    pub fn start_limited(dir: &Path, flags: &[&str], limit: &str) -> Self {
         let mut command = Command::new("sh");
-        let limited = r#"trap '' XFSZ; ulimit -f $0; exec "$@""#;
-        let blocks = bytes.div_ceil(512).to_string();
+        let limited = format!(r#"{limit}; exec "$0" "$@""#);
         let binary = env!("CARGO_BIN_EXE_symbolon");
-        command.args(["-c", limited, &blocks, binary, "serve", "--json", "--log-json=true"]);
+        command.args(["-c", &limited, binary, "serve", "--json", "--log-json=true"]);
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         Self::run(command, dir, flags)
     }

@@ -6,7 +6,7 @@
 use super::super::access::{Caller, Role};
 use super::super::decide::{self, Asker, Item, Verdict};
 use super::super::idempotency::{Said, lasts};
-use super::super::{App, MAX_ITEMS, Parts, SINGLE_BYTES, Share};
+use super::super::{App, ITEM_BYTES, MAX_ITEMS, Parts, SINGLE_BYTES, Share};
 use super::authentications::Decision;
 use super::items::{self, Attempt, Checked, Rank, check, locked, malformed};
 use super::{IDEMPOTENCY_KEY, Problem, Work, binary, body, late, once};
@@ -35,10 +35,10 @@ use zeroize::Zeroizing;
 const NDJSON: &str = "application/x-ndjson";
 /// Bytes of results that leave together.
 const CHUNK: usize = 8 << 10;
-/// Bytes of a line, more or less; and what an item takes until its line has left: where it is, what came of it, and its
-/// line, twice where the response is gathered.
+/// Bytes of a line, more or less.
 const LINE: usize = 256;
-const ITEM: usize = 2 * LINE + 96;
+/// An item until its line has left: where it is, what came of it, and its line, twice where the response is gathered.
+const _: () = assert!(ITEM_BYTES == 2 * LINE + 96);
 /// Attempts that are submitted before others on the thread have their turn.
 const STRIDE: usize = 64;
 
@@ -116,7 +116,7 @@ pub async fn authenticate(
             true => binary::places(&body.bytes, app.parts.dims)?,
             false => lines(&body.bytes)?,
         };
-        let room = app.batches.take(places.len() * ITEM).ok_or_else(body::full)?;
+        let room = app.batches.take(places.len() * ITEM_BYTES).ok_or_else(body::full)?;
         Ok((body, is_binary, places, defaults, room))
     };
     let (body, is_binary, places, defaults, room) = match received.await {

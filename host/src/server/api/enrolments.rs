@@ -5,7 +5,7 @@ use super::super::idempotency::Said;
 use super::super::roster::Done;
 use super::super::{App, SINGLE_BYTES};
 use super::items::{Embedding, dimensions, malformed};
-use super::{Problem, Work, body, empty, identities, once};
+use super::{Problem, Work, body, empty, id_in, identities, once};
 use crate::error::Kind;
 use crate::gallery;
 use crate::input::check_id;
@@ -112,8 +112,7 @@ pub async fn remove(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     caller.require(&[Role::Enrol])?;
-    let malformed = |_| Problem::new(Kind::Id, "the id is not UTF-8, percent-encoded");
-    let Path(id) = id.map_err(malformed)?;
+    let id = id_in(id, Kind::Id)?;
     let mut revoked = false;
     if let Some(sessions) = &app.parts.sessions {
         let id = id.clone();

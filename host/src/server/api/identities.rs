@@ -6,7 +6,7 @@ use super::super::sessions::Sessions;
 use super::super::{App, SINGLE_BYTES};
 use super::items::malformed;
 use super::sessions::sessions;
-use super::{Problem, body, empty};
+use super::{Problem, body, empty, id_in};
 use crate::error::{Kind, Result as Outcome};
 use crate::identity::tree;
 use crate::input::check_id;
@@ -40,8 +40,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 fn id_of(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    let Path(id) =
-        id.map_err(|_| Problem::new(Kind::Id, "the id is not UTF-8, percent-encoded"))?;
+    let id = id_in(id, Kind::Id)?;
     check_id(&id).map_err(|what| Problem::new(Kind::Id, what))?;
     Ok(id)
 }

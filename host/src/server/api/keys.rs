@@ -3,7 +3,6 @@
 use super::super::App;
 use super::super::access::{Caller, Role};
 use super::Problem;
-use crate::error::Kind;
 use crate::keyring::{Entry, Keyring, hex};
 use axum::Extension;
 use axum::extract::State;
@@ -19,7 +18,10 @@ use symbolon_platform::clock;
 /// relies on receipts has them from somebody they trust, and compares the ids.
 #[utoipa::path(
     get, path = "/v1/keys", tag = "receipts",
-    responses((status = 200, description = "The key sets, oldest first")),
+    responses(
+        (status = 200, description = "The key sets, oldest first"),
+        (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
+    ),
     security(("key" = []))
 )]
 pub async fn list(
@@ -30,9 +32,7 @@ pub async fn list(
     caller.require(&[Role::Authenticate, Role::Read])?;
     let dir = app.parts.dir.clone();
     // Read again each time: sets are added and revoked while a server runs.
-    let ring = tokio::task::spawn_blocking(move || Keyring::load(&dir, None));
-    let ring =
-        ring.await.map_err(|_| Problem::new(Kind::Internal, "the keys cannot be read"))??;
+    let ring = app.lookups.run(move || Keyring::load(&dir, None)).await?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/octet-stream")) {
         let raw: Vec<u8> = ring.entries().iter().flat_map(Entry::encoded).copied().collect();

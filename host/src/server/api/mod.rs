@@ -18,11 +18,13 @@ mod status;
 use super::App;
 use super::access::Caller;
 use super::idempotency::{Begun, Said};
+use super::metrics::Http;
 use super::problem::Problem;
 use crate::error::Kind;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
@@ -36,6 +38,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::time::{sleep_until, timeout_at};
+use tower_http::catch_panic::CatchPanicLayer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -64,7 +67,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(status::read))
         .route("/metrics", get(health::metrics))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), admit));
-    Router::new()
+    let routes = Router::new()
         .merge(guarded)
         .route("/", get(pages::dashboard))
         .route("/livez", get(health::live))
@@ -72,7 +75,14 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(pages::viewer))
         .fallback(nothing)
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(wrong_method);
+    fronted(routes, app)
+}
+
+/// Routes, each request to which is named, counted and logged, and answered though its handler panics.
+fn fronted(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
+    routes
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), front))
         .with_state(app)
 }
@@ -86,9 +96,24 @@ async fn wrong_method() -> Problem {
 }
 
 /// What a handler's panic is answered with.
-pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!(code = Kind::Internal.code(), "a handler panicked");
     Problem::new(Kind::Internal, "the server failed in an unforeseen way").into_response()
+}
+
+/// A request under way: what is dropped unanswered is counted too.
+struct UnderWay<'a> {
+    http: &'a Http,
+    route: Option<&'a str>,
+    answered: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.http.gone(self.route);
+        }
+    }
 }
 
 /// Names the request, counts and logs it.
@@ -97,9 +122,11 @@ async fn front(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let id = request_id(&app, request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
-    let mut response = next.run(request).await;
-    let (status, time) = (response.status().as_u16(), began.elapsed());
     let route = route.as_ref().map(MatchedPath::as_str);
+    let mut under_way = UnderWay { http: &app.http, route, answered: false };
+    let mut response = next.run(request).await;
+    under_way.answered = true;
+    let (status, time) = (response.status().as_u16(), began.elapsed());
     app.http.answered(route, status, time);
     if let Some(id) = id {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -242,6 +269,12 @@ async fn once<F: Future<Output = Result<Said, Problem>> + Send + 'static>(
     }
 }
 
+/// The id in an address; `kind` is what it is where it is none.
+fn id_in(path: Result<Path<String>, PathRejection>, kind: Kind) -> Result<String, Problem> {
+    let malformed = |_| Problem::new(kind, "the id is not UTF-8, percent-encoded");
+    path.map(|Path(id)| id).map_err(malformed)
+}
+
 /// A response as JSON.
 fn json(body: &impl serde::Serialize) -> Result<Response, Problem> {
     let text = serde_json::to_string(body);
@@ -254,4 +287,75 @@ fn empty(status: axum::http::StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::app;
+    use super::super::{metrics, problem};
+    use super::*;
+    use axum::http::StatusCode;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    fn get_of(path: &str) -> Request {
+        Request::get(path).body(Body::empty()).unwrap()
+    }
+
+    /// How many of a class of status there were at addresses that are none of ours.
+    fn counted(app: &App, class: &str) -> u64 {
+        let line = format!("symbolon_http_requests_total{{route=\"other\",status=\"{class}\"}} ");
+        let page = metrics::page(app);
+        page.lines().find_map(|it| it.strip_prefix(&line)).map_or(0, |n| n.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn keys_wait_for_a_disk_as_receipts_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = app(dir.path());
+        let service = TowerToHyperService::new(router(Arc::clone(&app)));
+        assert_eq!(service.call(get_of("/v1/keys")).await.unwrap().status(), StatusCode::OK);
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(std::sync::Mutex::new(wait));
+        let mut busy = tokio::task::JoinSet::new();
+        let refused = loop {
+            let (app, wait) = (Arc::clone(&app), Arc::clone(&wait));
+            let hold = move || {
+                let _ = wait.lock().unwrap().recv();
+                Ok(())
+            };
+            busy.spawn(async move { app.lookups.run(hold).await });
+            tokio::task::yield_now().await;
+            if busy.try_join_next().is_some() {
+                break service.call(get_of("/v1/keys")).await.unwrap();
+            }
+        };
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        drop(go);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_or_is_given_up_is_counted() {
+        async fn panics() {
+            panic!("on purpose");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let app = app(dir.path());
+        let routes =
+            Router::new().route("/panics", get(panics)).route("/waits", get(pending::<()>));
+        let service = TowerToHyperService::new(fronted(routes, Arc::clone(&app)));
+        let answer = service.call(get_of("/panics")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], problem::MEDIA_TYPE);
+        assert!(answer.headers().contains_key(REQUEST_ID));
+        assert_eq!((counted(&app, "5xx"), counted(&app, "4xx")), (1, 0));
+        let mut waits = pin!(service.call(get_of("/waits")));
+        let polled = poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending()));
+        assert!(polled.await);
+        assert_eq!(counted(&app, "4xx"), 0);
+        waits.set(service.call(get_of("/panics")));
+        assert_eq!((counted(&app, "5xx"), counted(&app, "4xx")), (1, 1));
+    }
 }

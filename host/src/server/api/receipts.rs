@@ -3,11 +3,11 @@
 use super::super::App;
 use super::super::access::{Caller, Role};
 use super::super::newest::{Decided, KEPT};
-use super::{Problem, json};
+use super::{Problem, id_in, json};
 use crate::error::{Error, Kind};
 use crate::keyring::{Keyring, hex, parse_id};
 use axum::Extension;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -143,10 +143,10 @@ pub async fn newest(
 pub async fn fetch(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(request): Path<String>,
+    request: Result<Path<String>, PathRejection>,
     place: Result<Query<Where>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let receipt = look_up(&app, &caller, &request, place, Ok).await?;
+    let receipt = look_up(&app, &caller, request, place, Ok).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], receipt).into_response())
 }
 
@@ -169,7 +169,7 @@ pub async fn fetch(
 pub async fn verify(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(request): Path<String>,
+    request: Result<Path<String>, PathRejection>,
     place: Result<Query<Where>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let dir = app.parts.dir.clone();
@@ -180,20 +180,20 @@ pub async fn verify(
             Receipt::decode(&bytes).map_err(|e| Error::new(Kind::ReceiptFormat, e.to_string()))?;
         Ok(Verification::of(&receipt, &ring))
     };
-    json(&look_up(&app, &caller, &request, place, check).await?)
+    json(&look_up(&app, &caller, request, place, check).await?)
 }
 
 /// Fetches a receipt and does something with it, on a thread that may wait.
 async fn look_up<T: Send + 'static>(
     app: &App,
     caller: &Caller,
-    request: &str,
+    request: Result<Path<String>, PathRejection>,
     place: Result<Query<Where>, QueryRejection>,
     then: impl FnOnce(Vec<u8>) -> crate::error::Result<T> + Send + 'static,
 ) -> Result<T, Problem> {
     caller.require(&[Role::Authenticate, Role::Read])?;
     let malformed = || Problem::new(Kind::Request, "a request's id is 32 hexadecimal digits");
-    let request = parse_id(request).ok_or_else(malformed)?;
+    let request = parse_id(&id_in(request, Kind::Request)?).ok_or_else(malformed)?;
     let place = place.map_err(|_| Problem::new(Kind::Request, "the query is ?batch=NUMBER"))?;
     let log = app.parts.log.clone();
     let look = move || {

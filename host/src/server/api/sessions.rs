@@ -4,17 +4,19 @@ use super::super::access::{Caller, Role};
 use super::super::idempotency::Said;
 use super::super::sessions::{Sessions, refused, unknown};
 use super::super::{App, SINGLE_BYTES};
-use super::{Problem, authentications, body, empty, in_time};
+use super::{Problem, authentications, body, empty, id_in, in_time};
 use crate::error::Kind;
 use crate::keyring::{hex, unhex};
-use crate::session::{Kind as Record, MAX_MESSAGE, RECORD_OVERHEAD};
+use crate::session::{Channel, Kind as Record, MAX_MESSAGE, RECORD_OVERHEAD};
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::MutexGuard;
 use zeroize::Zeroizing;
 
 /// Messages and records of a session, as they are.
@@ -104,13 +106,13 @@ pub async fn greet(
 pub async fn go_on(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let sessions = sessions(&app)?;
     let malformed =
         || Problem::new(Kind::Request, "a handshake is called by 32 hexadecimal digits");
-    let id = unhex(&id).ok_or_else(malformed)?;
+    let id = unhex(&id_in(id, Kind::Request)?).ok_or_else(malformed)?;
     let received = message(&app, &caller, request, MAX_MESSAGE).await?.bytes;
     let said = sessions.go_on(&id, received).await?;
     let location =
@@ -137,13 +139,28 @@ pub async fn go_on(
 pub async fn resume(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let sessions = sessions(&app)?;
-    let id = sessions.at(&id)?;
+    let id = sessions.at(&id_in(id, Kind::Request)?)?;
     let received = message(&app, &caller, request, 1024).await?.bytes;
     Ok(answer(StatusCode::OK, sessions.resume(id, &received)?.to_vec(), None))
+}
+
+/// A channel while a record is answered. Closed where that does not come to its end, be it that whoever asked goes: the next
+/// answer would be sealed under the number of the one that is missing, and pass for it.
+struct Turn<'a> {
+    channel: MutexGuard<'a, Channel>,
+    answered: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.channel.close();
+        }
+    }
 }
 
 /// Have an attempt decided, inside a session.
@@ -168,17 +185,17 @@ pub async fn resume(
 pub async fn authenticate(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let sessions = sessions(&app)?;
-    let id = sessions.at(&id)?;
+    let id = sessions.at(&id_in(id, Kind::Request)?)?;
     let mut record = message(&app, &caller, request, SINGLE_BYTES + RECORD_OVERHEAD).await?;
     let live = sessions.find(id)?;
-    let mut channel = live.channel()?;
-    let opened =
-        channel.open(&mut record.bytes).map(|(kind, text)| (kind, Zeroizing::new(text.to_vec())));
+    let mut turn = Turn { channel: live.channel()?, answered: false };
+    let opened = turn.channel.open(&mut record.bytes);
+    let opened = opened.map(|(kind, text)| (kind, Zeroizing::new(text.to_vec())));
     let (kind, text) = opened.map_err(|refusal| {
         sessions.end(id);
         refused(refusal)
@@ -205,7 +222,8 @@ pub async fn authenticate(
         }
     };
     let mut out = vec![0; said.len() + RECORD_OVERHEAD];
-    channel.seal(kind, &said, &mut out).map_err(refused)?;
+    turn.channel.seal(kind, &said, &mut out).map_err(refused)?;
+    turn.answered = true;
     Ok(answer(StatusCode::OK, out, None))
 }
 
@@ -223,11 +241,11 @@ pub async fn authenticate(
 pub async fn end(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     caller.require(&[Role::Authenticate])?;
     let sessions = sessions(&app)?;
-    if sessions.end(sessions.at(&id)?) {
+    if sessions.end(sessions.at(&id_in(id, Kind::Request)?)?) {
         return Ok(empty(StatusCode::NO_CONTENT).into_response());
     }
     Err(unknown())
