@@ -282,6 +282,13 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
         }
     }
 
+    /// Whether one of its threads has died: it cannot go on without, and whoever waits for what that had waits in vain.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        let died = self.threads.iter().any(JoinHandle::is_finished);
+        died.then(|| Error::new(Kind::Internal, "a thread that decides or answers died"))
+    }
+
     /// What it has done.
     #[must_use]
     pub fn counters(&self) -> &Counters {

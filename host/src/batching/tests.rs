@@ -8,6 +8,7 @@ use std::thread;
 struct Doubling {
     broken: AtomicBool,
     full_disk: AtomicBool,
+    lost: AtomicBool,
     mute: AtomicBool,
     defect: AtomicBool,
     sizes: Mutex<Vec<usize>>,
@@ -53,6 +54,7 @@ impl Engine for Doubling {
     }
 
     fn durable(&self, _: &Vec<u32>) -> Result<()> {
+        assert!(!self.lost.load(Ordering::Relaxed), "a defect that nobody catches");
         match self.full_disk.load(Ordering::Relaxed) {
             true => Err(Error::new(Kind::Io, "no space left on the device")),
             false => Ok(()),
@@ -281,6 +283,25 @@ fn what_is_not_durable_is_not_answered_as_decided() {
     let answers = answers(service, book);
     assert_eq!(answers.len(), 10);
     assert!(answers.into_iter().all(|(_, answer)| answer.unwrap_err().kind() == Kind::Io));
+}
+
+#[test]
+fn a_thread_that_dies_is_seen() {
+    quiet(|| {
+        let (engine, book) = (Arc::<Doubling>::default(), Book::default());
+        let service = start(&engine, QUICK);
+        submit(&service, &book, 1_000);
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(service.failure(), None);
+        engine.lost.store(true, Ordering::Relaxed);
+        submit(&service, &book, 1_001);
+        let end = Instant::now() + Duration::from_secs(10);
+        while service.failure().is_none() {
+            assert!(Instant::now() < end);
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(service.failure().unwrap().kind(), Kind::Internal);
+    });
 }
 
 #[test]

@@ -137,6 +137,9 @@ pub trait Decider: Send + Sync {
     /// Batches that the custodian refused.
     fn refused(&self) -> u64;
 
+    /// What it cannot go on without, if it lacks it.
+    fn failure(&self) -> Option<Error>;
+
     /// What the memory of keys lacks.
     fn degraded(&self) -> Option<String>;
 
@@ -218,6 +221,10 @@ impl<const L: usize> Decider for Live<L> {
 
     fn refused(&self) -> u64 {
         self.pipeline.refused()
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.service.failure()
     }
 
     fn degraded(&self) -> Option<String> {

@@ -33,7 +33,7 @@
 //!
 //! The databases take nothing more after the first time that the disk refuses something, be it full for a moment. So the server
 //! does not go on half alive: where the receipt log, the signing keys, the store, the budgets of attempts or the registry fail,
-//! or a thread that changes one of them dies, `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's
+//! or a thread dies that changes one of them, decides or answers, `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's
 //! exit code, which is 2. Whoever supervises it starts it anew; all that was answered is there.
 //!
 //! # Memory
@@ -224,13 +224,14 @@ impl App {
 
     /// What has failed for good, if something has, and how: the server ends.
     pub fn failure(&self) -> Option<(&'static str, Error)> {
-        let Parts { registrar, attempts, signer, sessions, .. } = &self.parts;
+        let Parts { registrar, attempts, decider, signer, sessions, .. } = &self.parts;
         let registry = sessions.as_ref().and_then(|sessions| sessions.failure());
         let of = |what, failure: Option<Error>| failure.map(|error| (what, error));
         of("the receipt log or the signing keys", signer.failure())
             .or_else(|| of("the template store", registrar.failure()))
             .or_else(|| of("the budgets of attempts", attempts.failure()))
             .or_else(|| of("the registry of identities", registry))
+            .or_else(|| of("batching", decider.failure()))
     }
 
     /// What keeps it from serving, if something does.
