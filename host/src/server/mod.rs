@@ -33,8 +33,8 @@
 //!
 //! The databases take nothing more after the first time that the disk refuses something, be it full for a moment. So the server
 //! does not go on half alive: where the receipt log, the signing keys, the store, the budgets of attempts or the registry fail,
-//! or a thread dies that changes one of them, decides or answers, `/livez` and `/readyz` say so, and it ends as if told to stop, with the failure's
-//! exit code, which is 2. Whoever supervises it starts it anew; all that was answered is there.
+//! or a thread dies that changes one of them, decides or answers, `/livez` and `/readyz` say so, and it ends as if told to
+//! stop, with the failure's exit code, which is 2. Whoever supervises it starts it anew; all that was answered is there.
 //!
 //! # Memory
 //!
