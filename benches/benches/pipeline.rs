@@ -219,7 +219,7 @@ fn serving(c: &mut Criterion) {
             });
         });
         group.finish();
-        service.drain();
+        service.drain().expect("no thread died");
     }
     assert!(world.signer.failure().is_none());
 }
@@ -351,7 +351,7 @@ fn alone(c: &mut Criterion) {
             watch.0
         });
     });
-    service.drain();
+    service.drain().expect("no thread died");
 }
 
 criterion_group!(benches, serving, alone);

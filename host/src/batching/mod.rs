@@ -286,7 +286,7 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         let died = self.threads.iter().any(JoinHandle::is_finished);
-        died.then(|| Error::new(Kind::Internal, "a thread that decides or answers died"))
+        died.then(died_thread)
     }
 
     /// What it has done.
@@ -320,26 +320,32 @@ impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
     }
 
     /// Takes nothing in any more, and returns when everything is answered.
-    pub fn drain(mut self) {
-        self.end();
+    ///
+    /// # Errors
+    /// `E-INTERNAL` if one of its threads has died.
+    pub fn drain(mut self) -> Result<()> {
+        self.end()
     }
 }
 
 impl<E: Engine, R: Reply<E::Batch> + 'static> Service<E, R> {
-    fn end(&mut self) {
+    fn end(&mut self) -> Result<()> {
         self.shared.collector.close();
-        for thread in self.threads.drain(..) {
-            // What it left undone is counted.
-            let _ = thread.join();
-        }
+        let died = self.threads.drain(..).filter_map(|thread| thread.join().err()).count();
+        if died == 0 { Ok(()) } else { Err(died_thread()) }
     }
 }
 
 /// As [`Service::drain`].
 impl<E: Engine, R: Reply<E::Batch> + 'static> Drop for Service<E, R> {
     fn drop(&mut self) {
-        self.end();
+        // Nobody is left to be told.
+        let _ = self.end();
     }
+}
+
+fn died_thread() -> Error {
+    Error::new(Kind::Internal, "a thread that decides or answers died")
 }
 
 impl<E: Engine, R: Reply<E::Batch>> Shared<E, R> {

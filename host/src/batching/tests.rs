@@ -95,7 +95,7 @@ fn submit(service: &Service<Doubling, Entry>, book: &Book, number: u32) {
 
 /// Ends the service; what was answered, by number.
 fn answers(service: Service<Doubling, Entry>, book: Book) -> Answered {
-    service.drain();
+    service.drain().unwrap();
     let mut answers = std::mem::take(&mut *book.0.lock().unwrap());
     answers.sort_by_key(|(number, _)| *number);
     answers
@@ -301,6 +301,7 @@ fn a_thread_that_dies_is_seen() {
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(service.failure().unwrap().kind(), Kind::Internal);
+        assert_eq!(service.drain().unwrap_err().kind(), Kind::Internal);
     });
 }
 

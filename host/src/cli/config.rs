@@ -217,7 +217,8 @@ settings! {
         "In which a request's head must have come; and after which a connection is closed that has nothing under way, or whose \
          peer takes no more of a response";
     "limits.body-ms", body_ms: u64 = 10_000, Some(10..=600_000),
-        "In which a request's body must have come; and, once a connection is closed, the rest of its responses must have gone";
+        "In which a request's body must have come, and the next part of a batch's response be taken; and, once a connection is \
+         closed, the rest of its responses must have gone";
     "limits.batch-bytes", batch_bytes: u64 = 16 << 20, Some(1024..=1 << 30),
         "The largest body of a batch";
     "limits.body-bytes", body_bytes: u64 = 64 << 20, Some(65_536..=1 << 40),
@@ -231,7 +232,7 @@ settings! {
     "idempotency.entries", idempotency_entries: u64 = 16_384, Some(1..=10_000_000),
         "Requests with an idempotency key that are remembered";
     "idempotency.bytes", idempotency_bytes: u64 = 32 << 20, Some(1024..=1 << 40),
-        "Bytes of their responses";
+        "Bytes of their responses; a larger one than a sixteenth of this is not remembered";
     "idempotency.minutes", idempotency_minutes: u64 = 10, Some(1..=10_080),
         "How long they are remembered";
     "identities.publish-seconds", identities_publish_seconds: u64 = 300, Some(1..=86_400),

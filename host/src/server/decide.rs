@@ -146,8 +146,8 @@ pub trait Decider: Send + Sync {
     /// The newest decisions.
     fn newest(&self) -> &Newest;
 
-    /// Takes nothing in any more, and returns when everything is answered.
-    fn drain(self: Box<Self>);
+    /// Takes nothing in any more, and returns when everything is answered. Errors: those of [`Service::drain`].
+    fn drain(self: Box<Self>) -> Result<()>;
 }
 
 struct Live<const L: usize> {
@@ -235,7 +235,7 @@ impl<const L: usize> Decider for Live<L> {
         &self.newest
     }
 
-    fn drain(self: Box<Self>) {
-        self.service.drain();
+    fn drain(self: Box<Self>) -> Result<()> {
+        self.service.drain()
     }
 }

@@ -7,19 +7,15 @@
 //! finds its id taken, a decision is made again.
 
 use super::Share;
-use super::problem::Problem;
+use super::problem::{Problem, told};
 use crate::error::{Kind, Result};
 use crate::random::random;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// The longest key, in bytes.
@@ -40,31 +36,19 @@ pub struct Said {
     pub lasting: bool,
     /// Room for its body until it has left; not for what is remembered, which has its own.
     pub(super) room: Option<Arc<Share>>,
+    /// What kind of problem it is, if it is one: counted when it is told.
+    pub(super) problem: Option<Kind>,
 }
 
-/// A body, and room for it until it has left.
+/// A body, and room for it until nobody has it any more: HTTP libraries take it whole, long before it has left.
 struct Held {
-    body: Option<Bytes>,
+    body: Bytes,
     _room: Arc<Share>,
 }
 
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.body.take().map(|body| Ok(Frame::data(body))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.body.as_ref().map_or(0, |body| body.len() as u64))
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -79,13 +63,20 @@ impl Said {
     #[must_use]
     pub fn json(status: StatusCode, body: String) -> Self {
         let (media_type, lasting) = ("application/json", lasts(status));
-        Self { status, media_type, retry_after: None, body: body.into(), lasting, room: None }
+        Self {
+            status,
+            media_type,
+            retry_after: None,
+            body: body.into(),
+            lasting,
+            room: None,
+            problem: None,
+        }
     }
 }
 
 impl From<Problem> for Said {
     fn from(problem: Problem) -> Self {
-        problem.count();
         Self {
             status: problem.status(),
             media_type: super::problem::MEDIA_TYPE,
@@ -93,14 +84,16 @@ impl From<Problem> for Said {
             body: problem.json().into(),
             lasting: lasts(problem.status()),
             room: None,
+            problem: Some(problem.kind),
         }
     }
 }
 
 impl IntoResponse for Said {
     fn into_response(self) -> Response {
+        self.problem.into_iter().for_each(told);
         let mut response = Response::new(match self.room {
-            Some(room) => Body::new(Held { body: Some(self.body), _room: room }),
+            Some(room) => Body::from(Bytes::from_owner(Held { body: self.body, _room: room })),
             None => Body::from(self.body),
         });
         *response.status_mut() = self.status;
@@ -356,8 +349,11 @@ mod tests {
         do_once(&of, "a", "", &answer);
         let response = answer.into_response();
         assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(5));
+        // As libraries take it: whole, and then there is no body any more.
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(bytes, "lines");
         assert!(room.take(600).is_none());
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "lines");
+        drop(bytes);
         assert!(room.take(600).is_some());
         assert_eq!(again(&of, "a", "").as_deref(), Some("lines"));
     }

@@ -196,6 +196,7 @@ pub(super) async fn serve(
         let Some((stream, address, permit)) = accepted else { continue };
         let Some(seat) = peers.admit(address) else {
             app.http.refused.fetch_add(1, Ordering::Relaxed);
+            missed.say(&io::Error::other("one address has limits.connections-per-address"));
             continue;
         };
         let connection = Connection {
@@ -203,7 +204,7 @@ pub(super) async fn serve(
             router: router.clone(),
             header_time: settings.header_time,
             end: end.clone(),
-            _place: (permit, seat),
+            place: (permit, seat),
         };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
@@ -302,12 +303,12 @@ struct Connection {
     header_time: Duration,
     /// Turns true when all are to end.
     end: watch::Receiver<bool>,
-    _place: (OwnedSemaphorePermit, Seat),
+    place: (OwnedSemaphorePermit, Seat),
 }
 
 impl Connection {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let Self { app, router, header_time, mut end, _place } = self;
+        let Self { app, router, header_time, mut end, place } = self;
         let traffic = Traffic::new();
         let service = traffic.service(TowerToHyperService::new(router));
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -341,6 +342,8 @@ impl Connection {
                 () = traffic.still(app.limits.body_time) => (),
             }
         }
+        // Whoever sees that it has gone finds its place free.
+        drop(place);
         app.http.closed();
     }
 }

@@ -287,7 +287,7 @@ pub(super) fn page(app: &App) -> String {
     }
     let help = "Requests and items of batches that were answered with a problem, by its code.";
     page.head("problems_total", "counter", help);
-    for (code, count) in problem::told() {
+    for (code, count) in problem::counts() {
         page.value("problems_total", &format!("{{code=\"{code}\"}}"), count);
     }
     page.gauge("idempotency_entries", "Requests remembered.", now.http.idempotency_entries);

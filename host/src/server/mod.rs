@@ -211,14 +211,14 @@ impl App {
         if let Some(sessions) = &sessions {
             sessions.finish();
         }
-        decider.drain();
+        let drained = decider.drain();
         registrar.finish();
         attempts.finish();
         let signed = signer.finish()?;
         let registry = || sessions.and_then(|sessions| sessions.failure());
         match registrar.failure().or_else(|| attempts.failure()).or_else(registry) {
             Some(error) => Err(error),
-            None => Ok(signed),
+            None => drained.map(|()| signed),
         }
     }
 
@@ -280,12 +280,13 @@ impl Room {
         self.add(&mut share, bytes).then_some(share)
     }
 
-    /// Adds to a share. Where there is not so much left, it is to be dropped.
+    /// Adds to a share, if there is so much left.
     #[must_use]
     fn add(&self, share: &mut Share, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        share.bytes += bytes;
-        before.saturating_add(bytes) <= self.limit
+        let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        let added = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        share.bytes += if added { bytes } else { 0 };
+        added
     }
 }
 

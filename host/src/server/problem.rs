@@ -84,13 +84,6 @@ impl Problem {
         .to_string()
     }
 
-    /// Counts it, as it is told to a client.
-    pub(super) fn count(&self) {
-        if let Some(count) = TOLD.get(self.kind as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     /// Whole seconds, as the header has them, and at least one.
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         self.retry_after.map(|time| time.as_millis().div_ceil(1000).max(1) as u64)
@@ -100,8 +93,15 @@ impl Problem {
 /// How many were told, by kind.
 static TOLD: [AtomicU64; Kind::ALL.len()] = [const { AtomicU64::new(0) }; _];
 
+/// Counts what a client is told.
+pub(super) fn told(kind: Kind) {
+    if let Some(count) = TOLD.get(kind as usize) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The codes that requests, and items of batches, were answered with, and how often.
-pub(super) fn told() -> impl Iterator<Item = (&'static str, u64)> {
+pub(super) fn counts() -> impl Iterator<Item = (&'static str, u64)> {
     let counts = TOLD.iter().map(|count| count.load(Ordering::Relaxed));
     Kind::ALL.iter().map(|kind| kind.code()).zip(counts).filter(|(_, count)| *count > 0)
 }
@@ -160,7 +160,7 @@ pub fn draining() -> Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        self.count();
+        told(self.kind);
         let mut response = Response::new(Body::from(self.json()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();

@@ -230,6 +230,7 @@ impl From<pools::Status> for Pool {
 pub struct Log {
     /// Seconds for which the signing keys in use may still sign: then the server ends, and takes the next if it is
     /// started anew.
+    #[serde(default)]
     pub keys_valid_s: u64,
     /// Batches signed.
     pub signed_batches: u64,
@@ -365,6 +366,7 @@ pub struct Http {
     /// Bytes of these responses.
     pub idempotency_bytes: usize,
     /// Requests forgotten before their time, for want of memory.
+    #[serde(default)]
     pub idempotency_evicted: u64,
 }
 

@@ -265,7 +265,7 @@ impl<const L: usize> Field<'_, L> {
             let _ = sender.join();
             Ok((first, last))
         });
-        service.drain();
+        service.drain()?;
         let (first, last) = shown?;
         let filled = (last.filled - first.filled) as f64;
         Ok(Shown {

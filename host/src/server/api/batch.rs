@@ -6,6 +6,7 @@
 use super::super::access::{Caller, Role};
 use super::super::decide::{self, Asker, Item, Verdict};
 use super::super::idempotency::{Said, lasts};
+use super::super::problem::told;
 use super::super::{App, ITEM_BYTES, MAX_ITEMS, Parts, SINGLE_BYTES, Share};
 use super::authentications::Decision;
 use super::items::{self, Attempt, Checked, Rank, check, locked, malformed};
@@ -72,8 +73,9 @@ pub struct Line {
 
 /// Have many attempts decided.
 ///
-/// At most 4,096. The results are lines of JSON, in the order of the attempts, and leave as they come. Each has a
-/// status of its own: what is wrong with one attempt is no concern of the others. Attempts are as for
+/// At most 4,096. The results are lines of JSON, in the order of the attempts, and leave as they come; whoever takes none
+/// for limits.body-ms loses the rest, but under an idempotency key. Each has a status of its own: what is wrong with one
+/// attempt is no concern of the others. Attempts are as for
 /// /v1/authentications, a line of JSON each; or binary: `SYB1`, then for each the id's length (2 bytes), the id, a
 /// byte that is 1 if a nonce follows and else 0, the nonce (16), the values as 32-bit floats; all little-endian.
 #[utoipa::path(
@@ -154,7 +156,8 @@ async fn gather(mut stream: mpsc::Receiver<Part>) -> Result<Said, Problem> {
         }
     };
     let (status, body) = (StatusCode::OK, body.into());
-    Ok(Said { status, media_type: NDJSON, retry_after: None, body, lasting, room })
+    let (retry_after, problem) = (None, None);
+    Ok(Said { status, media_type: NDJSON, retry_after, body, lasting, room, problem })
 }
 
 struct Items {
@@ -283,7 +286,7 @@ impl Job {
     ) -> Result<Ready, Problem> {
         let app = &*self.app;
         self.caller.charge()?;
-        if item.len() > SINGLE_BYTES {
+        if item.trim_ascii_end().len() > SINGLE_BYTES {
             let what = format!("an attempt has at most {SINGLE_BYTES} bytes");
             return Err(Problem::new(Kind::TooLarge, what));
         }
@@ -419,7 +422,7 @@ impl Order {
     }
 
     fn write(&mut self, result: Result<Verdict, Problem>) {
-        result.as_ref().err().into_iter().for_each(Problem::count);
+        result.as_ref().err().into_iter().for_each(|problem| told(problem.kind));
         self.lasting &= result.as_ref().err().is_none_or(|problem| lasts(problem.status()));
         let (index, line) = (self.left as u32, &mut self.chunk);
         let line_of = match result {

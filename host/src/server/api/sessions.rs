@@ -2,6 +2,7 @@
 
 use super::super::access::{Caller, Role};
 use super::super::idempotency::Said;
+use super::super::problem::told;
 use super::super::sessions::{Sessions, refused, unknown};
 use super::super::{App, SINGLE_BYTES};
 use super::{Problem, authentications, body, empty, id_in, in_time};
@@ -174,7 +175,7 @@ impl Drop for Turn<'_> {
     request_body(content = Vec<u8>, content_type = "application/vnd.symbolon.session"),
     responses(
         (status = 200, description = "An answer", content_type = "application/vnd.symbolon.session", body = Vec<u8>),
-        (status = 400, description = "E-REQUEST: no session's id, or no record"),
+        (status = 400, description = "E-REQUEST: no session's id, no record, or none that a device sends: the session is over"),
         (status = 403, description = "E-SESSION: the record does not open; the session is over"),
         (status = 404, description = "E-UNKNOWN-ID: no such session, or it is over"),
         (status = 410, description = "E-TICKET: the session is over"),
@@ -215,10 +216,13 @@ pub async fn authenticate(
                 }
                 Err(problem) => Err(problem),
             };
-            (Record::Answer, said.unwrap_or_else(Said::from).body.to_vec())
+            let said = said.unwrap_or_else(Said::from);
+            said.problem.into_iter().for_each(told);
+            (Record::Answer, said.body.to_vec())
         }
         Record::Answer => {
-            return Err(Problem::new(Kind::Request, "a device sends probes"));
+            sessions.end(id);
+            return Err(Problem::new(Kind::Request, "a device sends probes; the session is over"));
         }
     };
     let mut out = vec![0; said.len() + RECORD_OVERHEAD];
