@@ -2,7 +2,9 @@
 //! three traces hits. Hit rates are checked and told to whoever shows them: criterion has rows for times only.
 #![allow(missing_docs)]
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use symbolon_benches::cache::{
     ACCESSES, Ask, Bare, CAPACITY, KEYS, Keeper, Ours, RECORD, Trace, Zipf, best_static, digest,
     rate, tell_rate,
@@ -16,6 +18,8 @@ use symbolon_host::pools::trial::together;
 const ROUND: usize = 1 << 20;
 /// Room for a million: sets are not all equally full.
 const ROOM: usize = KEYS * 3 / 2;
+/// Of a row of look-ups.
+const SAMPLES: usize = 20;
 /// Of a batch.
 const BATCH: usize = 32;
 
@@ -38,53 +42,83 @@ fn ask_all(desk: &impl Ask, questions: &[Digest]) {
     assert_eq!(hits, questions.len(), "all are there");
 }
 
-/// The rows of one keeper, a look-up each.
-fn hits<K: Keeper>(c: &mut Criterion, zipf: &Zipf) {
-    let keeper = K::new(ROOM);
-    let questions = questions(&keeper, zipf);
-    for (name, threads) in [("cache/hit", 1), ("cache/hit-2t", 2), ("cache/threads-96", 96)] {
-        let mut group = c.benchmark_group(name);
-        group.sample_size(20);
-        group.bench_function(K::WHO, |b| {
-            b.iter_custom(|rounds| {
-                let share = questions.len() / threads;
-                let passes = rounds.div_ceil(share as u64);
-                let (spent, _) = together(threads, |thread| {
-                    let desk = keeper.desk();
-                    let mine = &questions[thread * share..][..share];
-                    (0..passes).for_each(|_| ask_all(&desk, mine));
-                });
-                let asked = passes * share as u64;
-                spent.mul_f64(rounds as f64 / asked as f64)
+/// Who is asked by so many threads at once, every question once: what a look-up took.
+struct Contestant {
+    who: &'static str,
+    pass: Box<dyn Fn(usize) -> Duration>,
+}
+
+impl Contestant {
+    fn new<K: Keeper + 'static>(zipf: &Zipf) -> Self {
+        let keeper = K::new(ROOM);
+        let questions = questions(&keeper, zipf);
+        let pass = move |threads| {
+            let share = questions.len() / threads;
+            let (spent, _) = together(threads, |thread| {
+                ask_all(&keeper.desk(), &questions[thread * share..][..share]);
             });
+            spent.div_f64((share * threads) as f64 / UNIT)
+        };
+        Self { who: K::WHO, pass: Box::new(pass) }
+    }
+}
+
+/// Look-ups that a time is given for, so that it is not rounded to a nanosecond.
+const UNIT: f64 = 1000.0;
+
+/// A row for each. They are asked in turn, pass by pass, and criterion is given what was measured then: rows of one
+/// table would else be minutes apart, in which a machine that is shared with others changes its speed by half.
+fn in_turn(c: &mut Criterion, name: &str, threads: usize, all: &[Contestant]) {
+    let mut rounds: Vec<Vec<Duration>> = Vec::new();
+    let mut group = c.benchmark_group(name);
+    group.sample_size(SAMPLES).sampling_mode(SamplingMode::Flat);
+    for (row, Contestant { who, .. }) in all.iter().enumerate() {
+        let mut sample = 0;
+        // The first round is criterion's warm-up, and one call of it is enough.
+        group.warm_up_time(Duration::from_nanos(1)).bench_function(*who, |b| {
+            // Not within what criterion takes for the row's own time, or it would ask for single look-ups.
+            if sample == rounds.len() {
+                rounds.push(all.iter().map(|one| (one.pass)(threads)).collect());
+            }
+            b.iter_custom(|look_ups| rounds[sample][row].mul_f64(look_ups as f64 / UNIT));
+            sample += 1;
         });
     }
 }
 
 fn look_ups(c: &mut Criterion) {
     let zipf = Zipf::new(KEYS);
-    hits::<Ours>(c, &zipf);
-    hits::<Bare>(c, &zipf);
-    many(c, &zipf);
+    let mut all = vec![Contestant::new::<Ours>(&zipf), Contestant::new::<Bare>(&zipf)];
     #[cfg(feature = "peers")]
     {
-        use symbolon_benches::peers::caches::{
-            DashDefault, DashPrefix, Foyer, Moka, Quick, Unlocked,
-        };
-        hits::<DashPrefix>(c, &zipf);
-        hits::<DashDefault>(c, &zipf);
-        hits::<Quick>(c, &zipf);
-        hits::<Moka>(c, &zipf);
-        hits::<Foyer>(c, &zipf);
-        let all: Vec<_> = (0..KEYS as u64).map(digest).collect();
-        let map = Unlocked::of(&all);
-        let mut rng = rng();
-        let questions: Vec<_> = (0..ROUND).map(|_| all[zipf.draw(&mut rng)]).collect();
-        let mut next = questions.iter().cycle();
-        c.benchmark_group("cache/hit").bench_function("std HashMap, unlocked", |b| {
-            b.iter(|| assert!((&map).get(next.next().expect("a cycle"))));
-        });
+        use symbolon_benches::peers::caches::{DashDefault, DashPrefix, Foyer, Moka, Quick};
+        all.push(Contestant::new::<DashPrefix>(&zipf));
+        all.push(Contestant::new::<DashDefault>(&zipf));
+        all.push(Contestant::new::<Quick>(&zipf));
+        all.push(Contestant::new::<Moka>(&zipf));
+        all.push(Contestant::new::<Foyer>(&zipf));
     }
+    in_turn(c, "cache/hit-2t", 2, &all);
+    in_turn(c, "cache/threads-96", 96, &all);
+    #[cfg(feature = "peers")]
+    all.push(unlocked(&zipf));
+    in_turn(c, "cache/hit", 1, &all);
+    many(c, &zipf);
+}
+
+/// A map that one thread has to itself.
+#[cfg(feature = "peers")]
+fn unlocked(zipf: &Zipf) -> Contestant {
+    let all: Vec<_> = (0..KEYS as u64).map(digest).collect();
+    let map = symbolon_benches::peers::caches::Unlocked::of(&all);
+    let mut rng = rng();
+    let questions: Vec<_> = (0..ROUND).map(|_| all[zipf.draw(&mut rng)]).collect();
+    let pass = move |_| {
+        let start = Instant::now();
+        ask_all(&&map, &questions);
+        start.elapsed().div_f64(questions.len() as f64 / UNIT)
+    };
+    Contestant { who: "std HashMap, unlocked", pass: Box::new(pass) }
 }
 
 /// Batches of 32, a look-up's share.
@@ -99,7 +133,7 @@ fn many(c: &mut Criterion, zipf: &Zipf) {
             let batches = questions.chunks_exact(BATCH).cycle();
             let mut verdicts = [Err(Ticket::NONE); BATCH];
             let count = rounds.div_ceil(BATCH as u64);
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             for batch in batches.take(count as usize) {
                 desk.get_many(batch, 0, RECORD.epoch, &mut verdicts);
                 assert!(verdicts.iter().all(|verdict| *verdict == Ok(Verdict::Accepted)));
