@@ -142,6 +142,23 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
+    /// How many whole blocks follow as they lie, unless it has ended.
+    fn whole(&self) -> Option<usize> {
+        self.left.map(|left| left.min(self.cursor.rest.len()) / RATE)
+    }
+
+    /// So many blocks, which there are; none if it has ended.
+    fn run(&mut self, count: usize) -> &'a [Block] {
+        let whole = self.left.and_then(|left| left.checked_sub(count * RATE));
+        let (Some(left), Some((run, rest))) =
+            (whole, self.cursor.rest.split_at_checked(count * RATE))
+        else {
+            return &[];
+        };
+        (self.left, self.cursor.rest) = (Some(left), rest);
+        run.as_chunks().0
+    }
+
     /// The next block, padded if it is the last; `None` after that. It is where it lies, or put together in `block`.
     fn next<'b>(&mut self, block: &'b mut Block) -> Option<&'b Block>
     where
@@ -200,6 +217,16 @@ fn kt128(kernels: &Kernels, pieces: Pieces<'_>) -> Digest {
                 first.cursor.each(rest, |some| last.absorb(some));
                 last.absorb(&MARK);
                 (first.left, is_first) = (None, false);
+            }
+            let whole = lanes.iter().filter_map(Lane::whole).min().unwrap_or(0);
+            let runs = lanes.each_mut().map(|lane| lane.run(whole));
+            for at in 0..whole {
+                let next = runs.map(|run| run.get(at).unwrap_or(&NOTHING));
+                (kernels.absorb)(&mut states, &next, used);
+                (kernels.keccak)(&mut states, used, Rounds::Half);
+            }
+            if whole > 0 {
+                continue;
             }
             let mut next: [&Block; SPONGES] = [&NOTHING; SPONGES];
             let mut ended = [false; SPONGES];

@@ -1,5 +1,6 @@
 //! AVX-512: F, DQ, BW, VL, VBMI, VBMI2, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and after).
 
+use super::contract::WORD_BITS;
 use super::lanes::{Lanes, Words};
 use crate::ct;
 use core::arch::x86_64::*;
@@ -235,7 +236,44 @@ impl Lanes for Zmm {
             out
         }
     }
+    #[inline(always)]
+    fn packed(self) -> Option<Self> {
+        // SAFETY: see above.
+        unsafe {
+            // The lower word of a pair, the upper one behind it.
+            let (low, down) =
+                (_mm512_set1_epi64((1 << WORD_BITS) - 1), _mm512_srli_epi64::<5>(self.0));
+            let pairs = _mm512_ternarylogic_epi64::<0xe4>(self.0, down, low);
+            let pairs = _mm512_sllv_epi64(pairs, _mm512_setr_epi64(0, 6, 4, 2, 0, 6, 4, 2));
+            // Neighbours share a byte.
+            let even =
+                _mm512_permutexvar_epi8(_mm512_load_si512(PLACES[0].0.as_ptr().cast()), pairs);
+            let odd =
+                _mm512_permutexvar_epi8(_mm512_load_si512(PLACES[1].0.as_ptr().cast()), pairs);
+            Some(Self(_mm512_or_si512(even, odd)))
+        }
+    }
 }
+
+#[repr(align(64))]
+struct Bytes([u8; 64]);
+
+/// Where each byte of packed words comes from, of even and of odd pairs that were shifted to where a byte begins.
+static PLACES: [Bytes; 2] = {
+    // The last byte of the first pair is 0.
+    let mut from = [const { Bytes([7; 64]) }; 2];
+    let mut pair = 0;
+    while pair < 8 {
+        let (first, end) = (2 * WORD_BITS * pair / 8, (2 * WORD_BITS * (pair + 1)).div_ceil(8));
+        let mut at = first;
+        while at < end {
+            from[pair % 2].0[at] = (8 * pair + at - first) as u8;
+            at += 1;
+        }
+        pair += 1;
+    }
+    from
+};
 
 #[derive(Clone, Copy)]
 pub(super) struct ZmmWords(__m512i);

@@ -80,6 +80,9 @@ type Batch = [u32; 16 * WORD_BITS + RUN];
 
 #[inline(always)]
 pub(crate) fn pack<V: Lanes>(out: &mut [u8; PACKED], limb: &Limb) {
+    if V::splat(0).packed().is_some() {
+        return pack_each::<V>(out, limb);
+    }
     let mut batch: Batch = [0; 16 * WORD_BITS + RUN];
     let words = WORD_BITS * V::LANES;
     for at in 0..N / (RUN * V::LANES) {
@@ -102,6 +105,27 @@ pub(crate) fn pack<V: Lanes>(out: &mut [u8; PACKED], limb: &Limb) {
             for i in (0..words).step_by(V::LANES) {
                 V::load(batch.as_ptr().add(i)).store(to.add(4 * i).cast());
             }
+        }
+    }
+}
+
+/// Register by register, each of which overwrites the zeros behind the one before.
+#[inline(always)]
+fn pack_each<V: Lanes>(out: &mut [u8; PACKED], limb: &Limb) {
+    let bytes = V::LANES * WORD_BITS / 8;
+    let (mut last, mut at) = ([0_u32; 16], 0);
+    while at < N {
+        // SAFETY: LANES divides N; but for the last register, what is written ends before the packed words do.
+        unsafe {
+            let Some(packed) = V::load(limb.as_ptr().add(at)).packed() else { return };
+            let (to, next) = (out.as_mut_ptr().add(at * WORD_BITS / 8), at + V::LANES);
+            if next < N {
+                packed.store(to.cast());
+            } else {
+                packed.store(last.as_mut_ptr());
+                to.copy_from_nonoverlapping(last.as_ptr().cast(), bytes);
+            }
+            at = next;
         }
     }
 }
