@@ -1,13 +1,17 @@
 //! The receipt log: every batch that was decided and every window that was signed, in order.
 //!
 //! ```text
-//! DIR/receipts.redb    table "batches": number from 0 -> batch statement, its leaves
+//! DIR/receipts.redb    table "runs": number of its first batch, from 0 -> of each batch its
+//!                                    statement, its leaves
 //!                      table "windows": sequence from 0 -> window statement, number of its first
 //!                                       batch (8), signatures in the order of receipts
-//!                      table "meta": "header" -> `SYLG`, version 2, deployment (16)
-//!                                    "tail" -> number of batches (8), of windows (8)
+//!                      table "meta": "header" -> `SYLG`, version 3, deployment (16)
+//!                                    "tail" -> number of batches (8), of windows (8), of runs (8)
 //!                                    "seal" -> 32 bytes: see below
 //! ```
+//!
+//! A run is what was written at once, as far as it fills redb's pages, which are powers of two: a full batch by itself takes
+//! two of 4 KiB and leaves half of them empty, and to put it in takes longer than to write it.
 //!
 //! Statements and leaves are encoded as in receipts, integers little-endian. A window signs the batches
 //! that follow those of the window before it, and names that window's hash. So nothing that was signed
@@ -44,7 +48,7 @@ use zeroize::Zeroizing;
 pub const FILE: &str = "receipts.redb";
 
 const ROLE: Role = Role { name: "receipt log", format: Kind::LogFormat, busy: Kind::LogBusy };
-const BATCHES: TableDefinition<u64, &[u8]> = TableDefinition::new("batches");
+const RUNS: TableDefinition<u64, &[u8]> = TableDefinition::new("runs");
 const WINDOWS: TableDefinition<u64, &[u8]> = TableDefinition::new("windows");
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 const HEADER: &[u8] = b"header";
@@ -53,9 +57,14 @@ const SEAL: &[u8] = b"seal";
 const SEAL_DOMAIN: Domain = Domain::new("symbolon/log-seal/v2");
 const LINK: Domain = Domain::new("symbolon/log-link/v1");
 const MAGIC: [u8; 4] = *b"SYLG";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Bytes that redb may keep in memory: a log is written at its end.
 const CACHE: usize = 16 << 20;
+/// Bytes of a page of redb's, which it has powers of two of; pages of a run at most, since a receipt reads all of it; and
+/// what a page holds beside, with some to spare.
+const PAGE: usize = 4096;
+const RUN_PAGES: usize = 16;
+const PAGE_HEAD: usize = 64;
 
 /// What seals the end of a log: secret, and the same for all runs of a deployment
 /// ([`CustodianSeeds::seal_key`](crate::keys::CustodianSeeds::seal_key)).
@@ -81,6 +90,7 @@ pub struct Log {
     /// Absent only while the value is dropped.
     database: Option<Arc<Database>>,
     tail: Tail,
+    runs: u64,
     /// Hashes of the batches that no window signs yet, in order.
     unsigned: VecDeque<Digest>,
     /// Their chain: see [`link`].
@@ -103,10 +113,10 @@ impl Log {
                 let transaction = database.begin_write()?;
                 let mut meta = transaction.open_table(META)?;
                 meta.insert(HEADER, header.as_slice())?;
-                meta.insert(TAIL, [0; 16].as_slice())?;
+                meta.insert(TAIL, [0; 24].as_slice())?;
                 meta.insert(SEAL, sealed.as_slice())?;
                 drop(meta);
-                transaction.open_table(BATCHES)?;
+                transaction.open_table(RUNS)?;
                 transaction.open_table(WINDOWS)?;
                 Ok(transaction.commit()?)
             })?;
@@ -115,22 +125,24 @@ impl Log {
             ROLE.shield(&path, || Ok(Database::builder().set_cache_size(CACHE).open(&path)?))?;
         let (tail, unsigned, chain) = (Tail::default(), VecDeque::new(), Digest::default());
         let database = Some(Arc::new(database));
-        let mut log = Self { path, deployment, database, tail, unsigned, chain, seal };
-        let (found, tail) = self::tail(&log.path, log.database()?)?;
-        if found != log.deployment {
+        let mut log = Self { path, deployment, database, tail, runs: 0, unsigned, chain, seal };
+        let (ends, tail) = self::tail(&log.path, log.database()?)?;
+        if ends.deployment != log.deployment {
             return Err(log.damaged("it is another deployment's"));
         }
-        log.tail = tail;
+        (log.tail, log.runs) = (tail, ends.runs);
         let mut tree = BatchTree::new();
+        let mut batches = Walk::from(&log.path, log.database()?, tail.signed);
+        let (mut unsigned, mut chain) = (VecDeque::new(), Digest::default());
         for number in tail.signed..tail.batches {
-            let database = log.database()?;
-            let hash = match checked_batch(&log.path, database, &found, &mut tree, number)? {
+            let hash = match checked(batches.next()?, &log.deployment, &mut tree) {
                 Ok(attested) => attested.batch.hash(),
                 Err(fault) => return Err(log.broken(&format!("batch {number}: {fault}"))),
             };
-            log.unsigned.push_back(hash);
-            log.chain = link(&log.chain, &hash);
+            unsigned.push_back(hash);
+            chain = link(&chain, &hash);
         }
+        (log.unsigned, log.chain) = (unsigned, chain);
         let sealed = seal_of(&log.seal, &tail, &log.chain);
         if stored_seal(&log.path, log.database()?)? != sealed {
             return Err(log.broken("its end is not what was written last"));
@@ -162,16 +174,28 @@ impl Log {
         batches: &[(&Attested, Digest)],
         windows: &[&SignedWindow],
     ) -> Result<()> {
-        let mut tail = self.tail;
+        let (mut tail, mut runs) = (self.tail, self.runs);
         let database = self.database()?;
         let added = || batches.iter().map(|(_, hash)| *hash);
         let (mut left, mut chain) = (0, self.chain);
         ROLE.shield(&self.path, || {
             let transaction = database.begin_write()?;
-            let mut table = transaction.open_table(BATCHES)?;
-            for (attested, _) in batches {
-                table.insert(tail.batches, encode_batch(attested).as_slice())?;
-                tail.batches += 1;
+            let mut table = transaction.open_table(RUNS)?;
+            let mut rest = batches;
+            let mut bytes: usize = rest.iter().map(|(attested, _)| size_of_batch(attested)).sum();
+            while !rest.is_empty() {
+                let run = run(rest.iter().map(|(attested, _)| size_of_batch(attested)), bytes);
+                let (some, others) = rest.split_at(run.batches);
+                let mut value = table.insert_reserve(tail.batches, run.bytes)?;
+                let mut to = value.as_mut();
+                for (attested, _) in some {
+                    to = encode_batch(attested, to);
+                }
+                drop(value);
+                tail.batches += run.batches as u64;
+                runs += 1;
+                bytes -= run.bytes;
+                rest = others;
             }
             drop(table);
             let mut table = transaction.open_table(WINDOWS)?;
@@ -183,7 +207,7 @@ impl Log {
                 left += usize::from(signed.window.count);
             }
             drop(table);
-            let counts = [tail.batches.to_le_bytes(), tail.windows.to_le_bytes()];
+            let counts = [tail.batches, tail.windows, runs].map(u64::to_le_bytes);
             let mut meta = transaction.open_table(META)?;
             meta.insert(TAIL, counts.as_flattened())?;
             // It goes on, or begins anew behind what was signed.
@@ -197,7 +221,7 @@ impl Log {
             drop(meta);
             Ok(transaction.commit()?)
         })?;
-        (self.tail, self.chain) = (tail, chain);
+        (self.tail, self.runs, self.chain) = (tail, runs, chain);
         self.unsigned.extend(added());
         self.unsigned.drain(..left.min(self.unsigned.len()));
         Ok(())
@@ -401,21 +425,13 @@ fn hashes(
     database: &impl ReadableDatabase,
     signed: &SignedWindow,
 ) -> Result<Vec<Digest>> {
-    let numbers = signed.first..signed.first + u64::from(signed.window.count);
-    let found = ROLE.shield(path, || {
-        let table = database.begin_read()?.open_table(BATCHES)?;
-        let mut found = Vec::with_capacity(usize::from(signed.window.count));
-        for stored in table.range(numbers.clone())? {
-            let bytes = stored?.1;
-            let statement = bytes.value().first_chunk().map(Batch::decode);
-            found.push(statement.and_then(|batch| batch.ok()).map(|batch| batch.hash()));
-        }
-        Ok(found)
-    })?;
-    let hashes: Option<Vec<_>> = found.into_iter().collect();
-    let hashes = hashes.ok_or_else(|| ROLE.damaged(path, "a batch makes no sense"))?;
-    if hashes.len() != usize::from(signed.window.count) {
-        return Err(ROLE.damaged(path, "a batch is missing"));
+    let mut batches = Walk::from(path, database, signed.first);
+    let mut hashes = Vec::with_capacity(usize::from(signed.window.count));
+    for _ in 0..signed.window.count {
+        let bytes = batches.next()?.ok_or_else(|| ROLE.damaged(path, "a batch is missing"))?;
+        let statement = bytes.first_chunk().map(Batch::decode).and_then(|batch| batch.ok());
+        let statement = statement.ok_or_else(|| ROLE.damaged(path, "a batch makes no sense"))?;
+        hashes.push(statement.hash());
     }
     Ok(hashes)
 }
@@ -473,7 +489,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         let error = Error::new(Kind::Log, what).in_file(log.path.to_string_lossy());
         Err(error.at_row(row).in_field(field))
     };
-    let (batches, windows) = counts(&log.path, &log.database)?;
+    let (runs, windows) = counts(&log.path, &log.database)?;
     let tail = log.ends;
     if !ring.entries().iter().any(|entry| entry.deployment.id == tail.deployment) {
         let message = "the log is another deployment's than the keyring";
@@ -484,6 +500,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
     let mut distrusted = None;
     let mut trees = Trees::new();
     let mut hashes = Vec::new();
+    let mut batches = Walk::from(&log.path, &log.database, 0);
     for sequence in 0..tail.windows {
         let signed = match raw_window(&log.path, &log.database, sequence)? {
             None => return wrong("window", sequence, "it is missing".into()),
@@ -509,13 +526,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         }
         hashes.clear();
         for number in signed.first..signed.first + u64::from(window.count) {
-            match checked_batch(
-                &log.path,
-                &log.database,
-                &tail.deployment,
-                &mut trees.batch,
-                number,
-            )? {
+            match checked(batches.next()?, &tail.deployment, &mut trees.batch) {
                 Err(fault) => return wrong("batch", number, fault),
                 Ok(attested) => {
                     report.decisions += attested.leaves.len() as u64;
@@ -546,7 +557,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         return wrong("window", sequence, message.into());
     }
     for number in report.batches..tail.batches {
-        match checked_batch(&log.path, &log.database, &tail.deployment, &mut trees.batch, number)? {
+        match checked(batches.next()?, &tail.deployment, &mut trees.batch) {
             Err(fault) => return wrong("batch", number, fault),
             Ok(attested) => report.decisions += attested.leaves.len() as u64,
         }
@@ -561,7 +572,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
     if windows != report.windows {
         return wrong("window", report.windows, "the log says that it has no such window".into());
     }
-    if batches != report.batches {
+    if [runs, tail.runs] != [batches.runs; 2] || !batches.at_end() {
         return wrong("batch", report.batches, "the log says that it has no such batch".into());
     }
     Ok(report)
@@ -580,36 +591,130 @@ impl Trees {
 }
 
 /// A batch whose leaves lead to its root, or what is wrong with it.
-fn checked_batch(
-    path: &Path,
-    database: &impl ReadableDatabase,
+fn checked(
+    bytes: Option<&[u8]>,
     deployment: &[u8; 16],
     tree: &mut BatchTree,
-    number: u64,
-) -> Result<std::result::Result<Attested, String>> {
-    let Some(bytes) = raw_batch(path, database, number)? else {
-        return Ok(Err("it is missing".into()));
+) -> std::result::Result<Attested, String> {
+    let Some(bytes) = bytes else {
+        return Err("it is missing".into());
     };
-    let attested = match decode_batch(&bytes) {
-        Err(e) => return Ok(Err(format!("it is damaged: {e}"))),
-        Ok(attested) => attested,
-    };
+    let attested = decode_batch(bytes).map_err(|e| format!("it is damaged: {e}"))?;
     if attested.batch.deployment != *deployment {
-        return Ok(Err("it is another deployment's".into()));
+        return Err("it is another deployment's".into());
     }
-    Ok(match signer::tree(&attested.leaves, tree) {
+    match signer::tree(&attested.leaves, tree) {
         Ok(root) if root == attested.batch.root => Ok(attested),
         _ => Err("its decisions are not those of its root".into()),
+    }
+}
+
+fn size_of_batch(attested: &Attested) -> usize {
+    Batch::SIZE + attested.leaves.len() * Leaf::SIZE
+}
+
+/// Writes a batch, and gives the room behind it.
+fn encode_batch<'a>(attested: &Attested, to: &'a mut [u8]) -> &'a mut [u8] {
+    let mut to = put(&attested.batch.encode(), to);
+    for leaf in &attested.leaves {
+        to = put(&leaf.encode(), to);
+    }
+    to
+}
+
+fn put<'a>(bytes: &[u8], to: &'a mut [u8]) -> &'a mut [u8] {
+    let (here, rest) = to.split_at_mut(bytes.len());
+    here.copy_from_slice(bytes);
+    rest
+}
+
+/// What goes into a value.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    batches: usize,
+    bytes: usize,
+}
+
+/// The first of these batches, `total` bytes together, that leave little room of a page empty: a fifth if they are all.
+fn run(sizes: impl Iterator<Item = usize>, total: usize) -> Run {
+    let pages = (total + total / 4 + PAGE_HEAD) / PAGE;
+    let room = (PAGE << pages.clamp(1, RUN_PAGES).ilog2()) - PAGE_HEAD;
+    let mut run = Run { batches: 0, bytes: 0 };
+    for size in sizes {
+        if run.batches > 0 && run.bytes + size > room {
+            break;
+        }
+        run = Run { batches: run.batches + 1, bytes: run.bytes + size };
+    }
+    run
+}
+
+/// The first batch of a run, and the others; all of it where its size makes no sense.
+fn split(run: &[u8]) -> (&[u8], &[u8]) {
+    let statement = run.first_chunk().map(Batch::decode).and_then(|batch| batch.ok());
+    let size = statement.map(|batch| Batch::SIZE + usize::from(batch.count) * Leaf::SIZE);
+    size.and_then(|size| run.split_at_checked(size)).unwrap_or((run, &[]))
+}
+
+/// What `take` makes of the run that has this batch, from there to its end, if it begins with no batch before `from`.
+fn seek(
+    path: &Path,
+    database: &impl ReadableDatabase,
+    [from, number]: [u64; 2],
+    take: impl FnOnce(&[u8]) -> &[u8],
+) -> Result<Option<Vec<u8>>> {
+    ROLE.shield(path, || {
+        let table = database.begin_read()?.open_table(RUNS)?;
+        let Some((first, run)) = table.range(from..=number)?.next_back().transpose()? else {
+            return Ok(None);
+        };
+        let (mut rest, mut at) = (run.value(), first.value());
+        while at < number && !rest.is_empty() {
+            (rest, at) = (split(rest).1, at + 1);
+        }
+        Ok((!rest.is_empty()).then(|| take(rest).to_vec()))
     })
 }
 
-fn encode_batch(attested: &Attested) -> Vec<u8> {
-    let mut out = Vec::with_capacity(Batch::SIZE + attested.leaves.len() * Leaf::SIZE);
-    out.extend_from_slice(&attested.batch.encode());
-    for leaf in &attested.leaves {
-        out.extend_from_slice(&leaf.encode());
+/// Batches in order, each of which stands where the one before it ends.
+struct Walk<'a, D> {
+    path: &'a Path,
+    database: &'a D,
+    /// The next batch.
+    number: u64,
+    /// What holds it, and where in it.
+    run: Vec<u8>,
+    at: usize,
+    /// How many were read.
+    runs: u64,
+}
+
+impl<'a, D: ReadableDatabase> Walk<'a, D> {
+    fn from(path: &'a Path, database: &'a D, number: u64) -> Self {
+        Self { path, database, number, run: Vec::new(), at: 0, runs: 0 }
     }
-    out
+
+    /// Whether the last run has no more batches than were asked for.
+    fn at_end(&self) -> bool {
+        self.at == self.run.len()
+    }
+
+    /// The next batch, if it is there.
+    fn next(&mut self) -> Result<Option<&[u8]>> {
+        if self.at_end() {
+            // The first may be within a run, the others begin one.
+            let from = if self.runs == 0 { 0 } else { self.number };
+            match seek(self.path, self.database, [from, self.number], |run| run)? {
+                Some(run) => (self.run, self.at) = (run, 0),
+                None => return Ok(None),
+            }
+            self.runs += 1;
+        }
+        let (batch, _) = split(&self.run[self.at..]);
+        self.at += batch.len();
+        self.number += 1;
+        Ok(Some(batch))
+    }
 }
 
 fn decode_batch(bytes: &[u8]) -> std::result::Result<Attested, AttestError> {
@@ -660,6 +765,7 @@ struct Ends {
     deployment: [u8; 16],
     batches: u64,
     windows: u64,
+    runs: u64,
 }
 
 fn ends(path: &Path, database: &impl ReadableDatabase) -> Result<Ends> {
@@ -678,18 +784,19 @@ fn ends(path: &Path, database: &impl ReadableDatabase) -> Result<Ends> {
         return Err(Error::new(Kind::LogFormat, message).in_file(path.to_string_lossy()));
     }
     let deployment = deployment.try_into().map_err(|_| damaged("its header makes no sense"))?;
-    let ([batches, windows], []) = counts.as_chunks() else {
+    let ([batches, windows, runs], []) = counts.as_chunks() else {
         return Err(damaged("its end is not noted"));
     };
-    let [batches, windows] = [*batches, *windows].map(u64::from_le_bytes);
-    Ok(Ends { deployment, batches, windows })
+    let [batches, windows, runs] = [*batches, *windows, *runs].map(u64::from_le_bytes);
+    Ok(Ends { deployment, batches, windows, runs })
 }
 
 /// Where to append to a log.
-fn tail(path: &Path, database: &Database) -> Result<([u8; 16], Tail)> {
-    let Ends { deployment, batches, windows } = ends(path, database)?;
+fn tail(path: &Path, database: &Database) -> Result<(Ends, Tail)> {
+    let ends = ends(path, database)?;
+    let Ends { batches, windows, runs, .. } = ends;
     let damaged = |what: &str| ROLE.damaged(path, what);
-    if counts(path, database)? != (batches, windows) {
+    if counts(path, database)? != (runs, windows) {
         return Err(damaged("it holds more or fewer records than it says"));
     }
     let mut tail = Tail { batches, windows, ..Tail::default() };
@@ -702,21 +809,14 @@ fn tail(path: &Path, database: &Database) -> Result<([u8; 16], Tail)> {
     if tail.signed > tail.batches {
         return Err(damaged("a window signs more batches than there are"));
     }
-    Ok((deployment, tail))
+    Ok((ends, tail))
 }
 
-/// How many records there are of each.
+/// How many runs and windows there are.
 fn counts(path: &Path, database: &impl ReadableDatabase) -> Result<(u64, u64)> {
     ROLE.shield(path, || {
         let transaction = database.begin_read()?;
-        Ok((transaction.open_table(BATCHES)?.len()?, transaction.open_table(WINDOWS)?.len()?))
-    })
-}
-
-fn raw_batch(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Vec<u8>>> {
-    ROLE.shield(path, || {
-        let table = database.begin_read()?.open_table(BATCHES)?;
-        Ok(table.get(n)?.map(|value| value.value().to_vec()))
+        Ok((transaction.open_table(RUNS)?.len()?, transaction.open_table(WINDOWS)?.len()?))
     })
 }
 
@@ -728,7 +828,8 @@ fn raw_window(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<O
 }
 
 fn batch(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Attested>> {
-    let decoded = raw_batch(path, database, n)?.map(|bytes| decode_batch(&bytes)).transpose();
+    let bytes = seek(path, database, [0, n], |run| split(run).0)?;
+    let decoded = bytes.map(|bytes| decode_batch(&bytes)).transpose();
     decoded.map_err(|e| ROLE.damaged(path, &format!("batch {n}: {e}")))
 }
 

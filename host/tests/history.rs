@@ -21,7 +21,7 @@ use symbolon_host::signer::{Attested, Settings, SignWindow, SignatureSet, Signer
 use tempfile::TempDir;
 
 const DEPLOYMENT: Deployment = Deployment { id: [0xd0; 16], epoch: 1 };
-const BATCHES: TableDefinition<u64, &[u8]> = TableDefinition::new("batches");
+const RUNS: TableDefinition<u64, &[u8]> = TableDefinition::new("runs");
 const WINDOWS: TableDefinition<u64, &[u8]> = TableDefinition::new("windows");
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 /// So long that no test waits for it.
@@ -104,7 +104,7 @@ impl World {
         Self { temp, keys: self.keys.clone(), ring }
     }
 
-    /// A log of 7 batches of 1 to 7 decisions in windows of 3, 3 and 1.
+    /// A log of 7 batches of 1 to 7 decisions, each a run, in windows of 3, 3 and 1.
     fn filled() -> Self {
         Self::new().fill(0)
     }
@@ -116,7 +116,7 @@ impl World {
         for number in 0..7 {
             let mut attested = attested(number, number + 1);
             attested.batch.result = [kind; 32];
-            signer.submit(attested.check().unwrap()).unwrap();
+            signer.submit(attested.check().unwrap()).unwrap().durable().unwrap();
         }
         let metrics = signer.finish().unwrap();
         assert_eq!((metrics.windows, metrics.batches, metrics.largest), (3, 7, 3));
@@ -431,11 +431,11 @@ fn copy(table: TableDefinition<'static, u64, &'static [u8]>, from: u64, to: u64)
     })
 }
 
-/// What the log says of its end.
+/// What the log says of its end, where each batch is a run.
 fn says(batches: u64, windows: u64) -> Change {
     Box::new(move |transaction| {
         let mut table = transaction.open_table(META).unwrap();
-        let counts = [batches.to_le_bytes(), windows.to_le_bytes()];
+        let counts = [batches, windows, batches].map(u64::to_le_bytes);
         table.insert(&b"tail"[..], counts.as_flattened()).unwrap();
     })
 }
@@ -445,24 +445,24 @@ fn rewritten_history_is_found() {
     let leaf = Batch::SIZE;
     let signature = Window::SIZE + 8;
     let cases: Vec<(&str, Vec<Change>, &str, usize)> = vec![
-        ("a leaf's bit", vec![edit(BATCHES, 1, leaf + 64)], "batch", 1),
-        ("a leaf's identity", vec![edit(BATCHES, 4, leaf + 40)], "batch", 4),
-        ("the last batch's leaf", vec![edit(BATCHES, 6, leaf + 3 * Leaf::SIZE)], "batch", 6),
-        ("a batch's threshold", vec![edit(BATCHES, 2, 25)], "window", 0),
-        ("a batch's deployment", vec![edit(BATCHES, 2, 3)], "batch", 2),
-        ("a batch's version", vec![edit(BATCHES, 2, 0)], "batch", 2),
-        ("no batch 0", vec![remove(BATCHES, 0)], "batch", 0),
-        ("no batch 3", vec![remove(BATCHES, 3)], "batch", 3),
-        ("no batch 6", vec![remove(BATCHES, 6)], "batch", 6),
+        ("a leaf's bit", vec![edit(RUNS, 1, leaf + 64)], "batch", 1),
+        ("a leaf's identity", vec![edit(RUNS, 4, leaf + 40)], "batch", 4),
+        ("the last batch's leaf", vec![edit(RUNS, 6, leaf + 3 * Leaf::SIZE)], "batch", 6),
+        ("a batch's threshold", vec![edit(RUNS, 2, 25)], "window", 0),
+        ("a batch's deployment", vec![edit(RUNS, 2, 3)], "batch", 2),
+        ("a batch's version", vec![edit(RUNS, 2, 0)], "batch", 2),
+        ("no batch 0", vec![remove(RUNS, 0)], "batch", 0),
+        ("no batch 3", vec![remove(RUNS, 3)], "batch", 3),
+        ("no batch 6", vec![remove(RUNS, 6)], "batch", 6),
         ("no window 0", vec![remove(WINDOWS, 0)], "window", 0),
         ("no window 1", vec![remove(WINDOWS, 1)], "window", 1),
         ("no window 2", vec![remove(WINDOWS, 2)], "window", 2),
-        ("batches swapped", vec![swap(BATCHES, 0, 1)], "window", 0),
-        ("batches of two windows swapped", vec![swap(BATCHES, 2, 3)], "window", 0),
+        ("batches swapped", vec![swap(RUNS, 0, 1)], "window", 0),
+        ("batches of two windows swapped", vec![swap(RUNS, 2, 3)], "window", 0),
         ("windows swapped", vec![swap(WINDOWS, 0, 1)], "window", 0),
         ("the last windows swapped", vec![swap(WINDOWS, 1, 2)], "window", 1),
         ("a window twice", vec![copy(WINDOWS, 0, 1)], "window", 1),
-        ("a batch twice", vec![copy(BATCHES, 0, 1)], "window", 0),
+        ("a batch twice", vec![copy(RUNS, 0, 1)], "window", 0),
         ("a window's sequence", vec![edit(WINDOWS, 1, 33)], "window", 1),
         ("a window's time", vec![edit(WINDOWS, 1, 41)], "window", 1),
         ("a window's previous", vec![edit(WINDOWS, 1, 60)], "window", 1),
@@ -471,7 +471,7 @@ fn rewritten_history_is_found() {
         ("ML-DSA", vec![edit(WINDOWS, 0, signature + 5)], "window", 0),
         ("FN-DSA", vec![edit(WINDOWS, 1, signature + 3309 + 100)], "window", 1),
         ("SLH-DSA", vec![edit(WINDOWS, 2, signature + 3309 + 666 + 9000)], "window", 2),
-        ("a batch more", vec![copy(BATCHES, 6, 7)], "batch", 7),
+        ("a batch more", vec![copy(RUNS, 6, 7)], "batch", 7),
         ("a window more", vec![copy(WINDOWS, 2, 3)], "window", 3),
         ("a window more, and said so", vec![copy(WINDOWS, 2, 3), says(7, 4)], "window", 3),
         ("fewer said", vec![says(6, 3)], "batch", 6),
@@ -497,7 +497,7 @@ fn rewritten_history_is_found() {
     let database = Database::open(twin.dir().join(log::FILE)).unwrap();
     let other = redb::ReadableDatabase::begin_read(&database).unwrap();
     world.tamper(|transaction| {
-        for (table, records) in [(BATCHES, 3..6), (WINDOWS, 1..2)] {
+        for (table, records) in [(RUNS, 3..6), (WINDOWS, 1..2)] {
             let from = other.open_table(table).unwrap();
             let mut to = transaction.open_table(table).unwrap();
             for n in records {
@@ -512,7 +512,7 @@ fn rewritten_history_is_found() {
     // An end that was cut off with care shows only against what was noted.
     fs::write(&path, &good).unwrap();
     let noted = world.verify().unwrap().chain[2];
-    for change in [remove(WINDOWS, 2), remove(BATCHES, 6), says(6, 2)] {
+    for change in [remove(WINDOWS, 2), remove(RUNS, 6), says(6, 2)] {
         world.tamper(|transaction| change(transaction));
     }
     let report = world.verify().unwrap();
@@ -525,6 +525,76 @@ fn rewritten_history_is_found() {
     let run = run(noted);
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.stderr.starts_with("symbolon: E-LOG: "), "{run:?}");
+}
+
+/// What is written at once lies in few records, none of which may hold more, or less, than it was given.
+#[test]
+fn batches_in_runs() {
+    let world = World::new();
+    let mut log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+    let batches: Vec<_> = (0..40).map(|number| attested(number, 32)).collect();
+    let batches: Vec<_> = batches.iter().map(|one| (one, one.batch.hash())).collect();
+    for some in [&batches[..1], &batches[1..9], &batches[9..]] {
+        log.append(some, &[]).unwrap();
+    }
+    drop(log);
+    let path = world.dir().join(log::FILE);
+    let database = Database::open(&path).unwrap();
+    let records = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(RUNS).unwrap();
+    let records = records.iter().unwrap().map(|record| record.unwrap().0.value());
+    assert_eq!(records.collect::<Vec<_>>(), [0, 1, 8, 9, 23, 37]);
+    drop(database);
+    assert_eq!(world.verify().unwrap().unsigned, 40);
+
+    let (keys, tried) = (world.keys.clone(), AtomicUsize::new(0));
+    let faulty = Faulty { keys, fails: 2, panics: false, tried };
+    world.signer_with(Arc::new(faulty), 16, NEVER).finish().unwrap_err();
+    // What is not signed begins within a run.
+    let log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+    let unsigned = batches[32..].iter().map(|(_, hash)| *hash);
+    assert!(log.unsigned().eq(unsigned), "the last eight");
+    drop(log);
+    world.signer(16, NEVER).finish().unwrap();
+    let report = world.verify().unwrap();
+    assert_eq!((report.batches, report.decisions, report.windows), (40, 1280, 3));
+    let reader = Reader::open(world.dir()).unwrap();
+    for (number, (batch, _)) in batches.iter().enumerate() {
+        let mut bytes = Vec::new();
+        reader.receipt(&batch.leaves[number % 32].request, &mut bytes).unwrap();
+        let size = if number < 32 { 16 } else { 8 };
+        assert_eq!(check(&world.ring, &bytes), (1, number as u64 / 16, size));
+    }
+    drop(reader);
+
+    const BATCH: usize = Batch::SIZE + 32 * Leaf::SIZE;
+    let good = fs::read(&path).unwrap();
+    let change = |key: u64, change: fn(&mut Vec<u8>)| {
+        fs::write(&path, &good).unwrap();
+        world.tamper(|transaction| {
+            let mut table = transaction.open_table(RUNS).unwrap();
+            let mut bytes = table.get(key).unwrap().unwrap().value().to_vec();
+            change(&mut bytes);
+            table.insert(key, bytes.as_slice()).unwrap();
+        });
+        let error = world.verify().map(|_| ()).unwrap_err();
+        assert_eq!((error.kind(), error.field()), (Kind::Log, Some("batch")), "{error}");
+        error.row().unwrap()
+    };
+    assert_eq!(change(9, |run| run[3 * BATCH + Batch::SIZE + 64] ^= 1), 12);
+    // No version, so that nobody knows where the next one begins.
+    assert_eq!(change(9, |run| run[3 * BATCH] ^= 1), 12);
+    assert_eq!(change(23, |run| run.truncate(13 * BATCH)), 36);
+    assert_eq!(change(23, |run| run.truncate(14 * BATCH - 1)), 36);
+    // The batch that is there twice is one by itself; what follows is not where it is to be.
+    assert_eq!(change(23, |run| run.extend_from_within(..BATCH)), 38);
+    assert_eq!(change(8, |run| run.push(0)), 9);
+    assert_eq!(change(37, |run| run.extend_from_within(..BATCH)), 40);
+    assert_eq!(change(37, |run| run.truncate(2 * BATCH)), 39);
+    // A record within another.
+    fs::write(&path, &good).unwrap();
+    world.tamper(|transaction| copy(RUNS, 0, 12)(transaction));
+    let error = world.verify().map(|_| ()).unwrap_err();
+    assert_eq!((error.field(), error.row()), (Some("batch"), Some(40)), "{error}");
 }
 
 /// Whoever can write the file must not have his decisions signed by the next run.
@@ -545,7 +615,7 @@ fn an_end_that_somebody_else_wrote_is_not_signed() {
 
     // Another decision, with its root made anew.
     let forge = |transaction: &redb::WriteTransaction| {
-        let mut table = transaction.open_table(BATCHES).unwrap();
+        let mut table = transaction.open_table(RUNS).unwrap();
         let mut forged = attested(3, 3);
         forged.leaves[1].accept = true;
         let hashes: Vec<Digest> = forged.leaves.iter().map(Leaf::hash).collect();
@@ -555,12 +625,12 @@ fn an_end_that_somebody_else_wrote_is_not_signed() {
         table.insert(3, bytes.as_slice()).unwrap();
     };
     let append = |transaction: &redb::WriteTransaction| {
-        let mut table = transaction.open_table(BATCHES).unwrap();
+        let mut table = transaction.open_table(RUNS).unwrap();
         let bytes = table.get(3).unwrap().unwrap().value().to_vec();
         table.insert(4, bytes.as_slice()).unwrap();
         drop(table);
         let windows = transaction.open_table(WINDOWS).unwrap().len().unwrap();
-        let tail = [5u64.to_le_bytes(), windows.to_le_bytes()];
+        let tail = [5, windows, 5].map(u64::to_le_bytes);
         let mut meta = transaction.open_table(META).unwrap();
         meta.insert(b"tail".as_slice(), tail.as_flattened()).unwrap();
     };
@@ -611,7 +681,7 @@ fn damaged_logs() {
     fs::write(&path, good.iter().map(|byte| byte.wrapping_mul(91)).collect::<Vec<_>>()).unwrap();
     assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat);
     // Whoever writes does not go on where records are missing.
-    for change in [remove(BATCHES, 3), remove(WINDOWS, 2), says(8, 3), says(6, 3)] {
+    for change in [remove(RUNS, 3), remove(WINDOWS, 2), says(8, 3), says(6, 3)] {
         fs::write(&path, &good).unwrap();
         world.tamper(|transaction| change(transaction));
         let error = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
