@@ -20,7 +20,7 @@
 //!
 //! No signature covers the batches at the end yet, and the next run signs what it finds there. So the
 //! end is sealed with each commit, under a key that the custodian alone derives ([`SealKey`]): a
-//! commitment to both numbers, the last window's hash, and a chain of the hashes of the batches that no window
+//! commitment to the numbers, the last window's hash, and a chain of the hashes of the batches that no window
 //! signs. Nobody appends to an end whose seal is broken, and nothing of it is signed.
 //!
 //! What neither prevents: whoever can write the file can cut off its end for readers, or put back an older
@@ -54,17 +54,18 @@ const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 const HEADER: &[u8] = b"header";
 const TAIL: &[u8] = b"tail";
 const SEAL: &[u8] = b"seal";
-const SEAL_DOMAIN: Domain = Domain::new("symbolon/log-seal/v2");
+const SEAL_DOMAIN: Domain = Domain::new("symbolon/log-seal/v3");
 const LINK: Domain = Domain::new("symbolon/log-link/v1");
 const MAGIC: [u8; 4] = *b"SYLG";
 const VERSION: u8 = 3;
 /// Bytes that redb may keep in memory: a log is written at its end.
 const CACHE: usize = 16 << 20;
-/// Bytes of a page of redb's, which it has powers of two of; pages of a run at most, since a receipt reads all of it; and
-/// what a page holds beside, with some to spare.
+/// Bytes of a page of redb's, which it has powers of two of.
 const PAGE: usize = 4096;
-const RUN_PAGES: usize = 16;
+/// What a page holds beside a value, with some to spare.
 const PAGE_HEAD: usize = 64;
+/// Pages of a run at most, since a receipt reads all of it.
+const RUN_PAGES: usize = 16;
 
 /// What seals the end of a log: secret, and the same for all runs of a deployment
 /// ([`CustodianSeeds::seal_key`](crate::keys::CustodianSeeds::seal_key)).
@@ -107,7 +108,7 @@ impl Log {
     pub fn create_or_open(dir: &Path, deployment: [u8; 16], seal: SealKey) -> Result<Self> {
         let path = dir.join(FILE);
         if !ROLE.exists(&path)? {
-            let sealed = seal_of(&seal, &Tail::default(), &Digest::default());
+            let sealed = seal_of(&seal, &Tail::default(), 0, &Digest::default());
             let header = [&MAGIC[..], &[VERSION], &deployment].concat();
             ROLE.create(&path, |database| {
                 let transaction = database.begin_write()?;
@@ -132,18 +133,25 @@ impl Log {
         }
         (log.tail, log.runs) = (tail, ends.runs);
         let mut tree = BatchTree::new();
-        let mut batches = Walk::from(&log.path, log.database()?, tail.signed);
+        // The last one too where all are signed: nothing may stand behind it.
+        let from = tail.signed.min(tail.batches.saturating_sub(1));
+        let mut batches = Walk::from(&log.path, log.database()?, from);
         let (mut unsigned, mut chain) = (VecDeque::new(), Digest::default());
-        for number in tail.signed..tail.batches {
+        for number in from..tail.batches {
             let hash = match checked(batches.next()?, &log.deployment, &mut tree) {
                 Ok(attested) => attested.batch.hash(),
                 Err(fault) => return Err(log.broken(&format!("batch {number}: {fault}"))),
             };
-            unsigned.push_back(hash);
-            chain = link(&chain, &hash);
+            if number >= tail.signed {
+                unsigned.push_back(hash);
+                chain = link(&chain, &hash);
+            }
+        }
+        if !batches.has_read_all()? {
+            return Err(log.broken("there is more than it says"));
         }
         (log.unsigned, log.chain) = (unsigned, chain);
-        let sealed = seal_of(&log.seal, &tail, &log.chain);
+        let sealed = seal_of(&log.seal, &tail, log.runs, &log.chain);
         if stored_seal(&log.path, log.database()?)? != sealed {
             return Err(log.broken("its end is not what was written last"));
         }
@@ -168,12 +176,17 @@ impl Log {
     /// Appends batches, each with its hash, then windows of batches that were there before, in one transaction.
     /// Returns when the disk has them.
     ///
-    /// Errors: `E-LOG-FORMAT`, `E-IO`; nothing is then appended.
+    /// Errors: `E-ARGUMENT` for a batch that has not as many leaves as it says; `E-LOG-FORMAT`, `E-IO`; nothing is then
+    /// appended.
     pub fn append(
         &mut self,
         batches: &[(&Attested, Digest)],
         windows: &[&SignedWindow],
     ) -> Result<()> {
+        let whole = |one: &Attested| usize::from(one.batch.count) == one.leaves.len();
+        if !batches.iter().all(|(attested, _)| whole(attested)) {
+            return Err(Error::new(Kind::Argument, "a batch has not as many leaves as it says"));
+        }
         let (mut tail, mut runs) = (self.tail, self.runs);
         let database = self.database()?;
         let added = || batches.iter().map(|(_, hash)| *hash);
@@ -217,7 +230,7 @@ impl Log {
                 let unsigned = self.unsigned.iter().copied().chain(added()).skip(left);
                 unsigned.fold(Digest::default(), |chain, hash| link(&chain, &hash))
             };
-            meta.insert(SEAL, seal_of(&self.seal, &tail, &chain).as_slice())?;
+            meta.insert(SEAL, seal_of(&self.seal, &tail, runs, &chain).as_slice())?;
             drop(meta);
             Ok(transaction.commit()?)
         })?;
@@ -254,8 +267,8 @@ fn link(chain: &Digest, hash: &Digest) -> Digest {
 }
 
 /// The seal of a log that ends so.
-fn seal_of(key: &SealKey, tail: &Tail, chain: &Digest) -> Digest {
-    let mut end = [tail.batches, tail.windows, tail.signed].map(u64::to_le_bytes).concat();
+fn seal_of(key: &SealKey, tail: &Tail, runs: u64, chain: &Digest) -> Digest {
+    let mut end = [tail.batches, tail.windows, runs, tail.signed].map(u64::to_le_bytes).concat();
     end.extend_from_slice(&tail.previous);
     end.extend_from_slice(chain);
     commit(SEAL_DOMAIN, key, &end)
@@ -573,7 +586,7 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         return wrong("window", report.windows, "the log says that it has no such window".into());
     }
     if [runs, tail.runs] != [batches.runs; 2] || !batches.at_end() {
-        return wrong("batch", report.batches, "the log says that it has no such batch".into());
+        return wrong("batch", report.batches, "there is more, or less, than the log says".into());
     }
     Ok(report)
 }
@@ -629,7 +642,6 @@ fn put<'a>(bytes: &[u8], to: &'a mut [u8]) -> &'a mut [u8] {
 }
 
 /// What goes into a value.
-#[derive(Debug, PartialEq, Eq)]
 struct Run {
     batches: usize,
     bytes: usize,
@@ -656,23 +668,27 @@ fn split(run: &[u8]) -> (&[u8], &[u8]) {
     size.and_then(|size| run.split_at_checked(size)).unwrap_or((run, &[]))
 }
 
-/// What `take` makes of the run that has this batch, from there to its end, if it begins with no batch before `from`.
+/// What `take` makes of the run that has this batch, from there to its end, if it begins with no batch before `from`; and
+/// with which batch it begins.
 fn seek(
     path: &Path,
     database: &impl ReadableDatabase,
     [from, number]: [u64; 2],
     take: impl FnOnce(&[u8]) -> &[u8],
-) -> Result<Option<Vec<u8>>> {
+) -> Result<Option<(u64, Vec<u8>)>> {
     ROLE.shield(path, || {
         let table = database.begin_read()?.open_table(RUNS)?;
         let Some((first, run)) = table.range(from..=number)?.next_back().transpose()? else {
             return Ok(None);
         };
         let (mut rest, mut at) = (run.value(), first.value());
+        if rest.len() > RUN_PAGES * PAGE {
+            return Err(redb::Error::Corrupted("a run is too long".into()));
+        }
         while at < number && !rest.is_empty() {
             (rest, at) = (split(rest).1, at + 1);
         }
-        Ok((!rest.is_empty()).then(|| take(rest).to_vec()))
+        Ok((!rest.is_empty()).then(|| (first.value(), take(rest).to_vec())))
     })
 }
 
@@ -685,18 +701,33 @@ struct Walk<'a, D> {
     /// What holds it, and where in it.
     run: Vec<u8>,
     at: usize,
-    /// How many were read.
+    /// How many were read, and with which batch the first of them begins.
     runs: u64,
+    first: u64,
 }
 
 impl<'a, D: ReadableDatabase> Walk<'a, D> {
     fn from(path: &'a Path, database: &'a D, number: u64) -> Self {
-        Self { path, database, number, run: Vec::new(), at: 0, runs: 0 }
+        Self { path, database, number, run: Vec::new(), at: 0, runs: 0, first: number }
     }
 
     /// Whether the last run has no more batches than were asked for.
     fn at_end(&self) -> bool {
         self.at == self.run.len()
+    }
+
+    /// Whether nothing is left, neither behind the last batch that was read nor in runs that are in the way of others.
+    fn has_read_all(&self) -> Result<bool> {
+        let runs = ROLE.shield(self.path, || {
+            let table = self.database.begin_read()?.open_table(RUNS)?;
+            let mut runs = 0;
+            for run in table.range(self.first..)? {
+                run?;
+                runs += 1;
+            }
+            Ok(runs)
+        })?;
+        Ok(self.at_end() && runs == self.runs)
     }
 
     /// The next batch, if it is there.
@@ -705,7 +736,10 @@ impl<'a, D: ReadableDatabase> Walk<'a, D> {
             // The first may be within a run, the others begin one.
             let from = if self.runs == 0 { 0 } else { self.number };
             match seek(self.path, self.database, [from, self.number], |run| run)? {
-                Some(run) => (self.run, self.at) = (run, 0),
+                Some((first, run)) => {
+                    (self.run, self.at) = (run, 0);
+                    self.first = self.first.min(first);
+                }
                 None => return Ok(None),
             }
             self.runs += 1;
@@ -829,7 +863,7 @@ fn raw_window(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<O
 
 fn batch(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Attested>> {
     let bytes = seek(path, database, [0, n], |run| split(run).0)?;
-    let decoded = bytes.map(|bytes| decode_batch(&bytes)).transpose();
+    let decoded = bytes.map(|(_, bytes)| decode_batch(&bytes)).transpose();
     decoded.map_err(|e| ROLE.damaged(path, &format!("batch {n}: {e}")))
 }
 
