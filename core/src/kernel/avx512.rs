@@ -238,7 +238,7 @@ impl Lanes for Zmm {
     }
     #[inline(always)]
     fn packed(self) -> Option<Self> {
-        // SAFETY: see above.
+        // SAFETY: see above; the places are aligned.
         unsafe {
             // The lower word of a pair, the upper one behind it.
             let (low, down) =

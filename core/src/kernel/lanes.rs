@@ -91,8 +91,8 @@ pub(super) trait Lanes: Copy {
     /// Transposes LANES x LANES squares: rows 0 .. LANES, then the next, up to 16 rows.
     fn transpose(rows: [Self; 16]) -> [Self; 16];
 
-    /// Words of 27 bits back to back, in the first bytes; zeros follow. `None` where bytes do not go from any lane to
-    /// any other in an instruction.
+    /// Words below 2^27, 27 bits each back to back in the first bytes; zeros follow. `None` where bytes do not go from any
+    /// lane to any other in an instruction.
     #[inline(always)]
     fn packed(self) -> Option<Self> {
         None

@@ -115,7 +115,8 @@ fn pack_each<V: Lanes>(out: &mut [u8; PACKED], limb: &Limb) {
     let bytes = V::LANES * WORD_BITS / 8;
     let (mut last, mut at) = ([0_u32; 16], 0);
     while at < N {
-        // SAFETY: LANES divides N; but for the last register, what is written ends before the packed words do.
+        // SAFETY: LANES divides N, and 8 divides LANES; but for the last register, which has LANES of the 16 words in
+        // `last`, what is written ends before the packed words do.
         unsafe {
             let Some(packed) = V::load(limb.as_ptr().add(at)).packed() else { return };
             let (to, next) = (out.as_mut_ptr().add(at * WORD_BITS / 8), at + V::LANES);
