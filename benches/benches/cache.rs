@@ -1,14 +1,17 @@
 //! Verdicts that were reached before: look-ups, what observing them and admitting new ones adds, and how much of
-//! three traces hits. Hit rates are checked and told to whoever shows them: criterion has rows for times only.
+//! three traces hits. Of look-ups by several threads a row is one's share of the time that all took together. Hit rates are
+//! checked and told to whoever shows them: criterion has rows for times only.
 #![allow(missing_docs)]
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use symbolon_benches::cache::{
     ACCESSES, Ask, Bare, CAPACITY, KEYS, Keeper, Ours, RECORD, Trace, Zipf, best_static, digest,
     rate, tell_rate,
 };
+use symbolon_benches::turns::{self, Contestant};
 use symbolon_benches::{Pipeline, best, rng};
 use symbolon_core::bfv::Q54;
 use symbolon_core::cache::{Digest, Ticket, Verdict};
@@ -42,83 +45,68 @@ fn ask_all(desk: &impl Ask, questions: &[Digest]) {
     assert_eq!(hits, questions.len(), "all are there");
 }
 
-/// Who is asked by so many threads at once, every question once: what a look-up took.
-struct Contestant {
+/// Who is asked by so many threads at once, every question once, and what [`UNIT`](turns::UNIT) look-ups took.
+struct Asked {
     who: &'static str,
-    pass: Box<dyn Fn(usize) -> Duration>,
+    by: Box<dyn Fn(usize) -> Duration>,
 }
 
-impl Contestant {
+impl Asked {
     fn new<K: Keeper + 'static>(zipf: &Zipf) -> Self {
         let keeper = K::new(ROOM);
         let questions = questions(&keeper, zipf);
-        let pass = move |threads| {
+        let by = move |threads| {
             let share = questions.len() / threads;
             let (spent, _) = together(threads, |thread| {
                 ask_all(&keeper.desk(), &questions[thread * share..][..share]);
             });
-            spent.div_f64((share * threads) as f64 / UNIT)
+            turns::each(spent, share * threads)
         };
-        Self { who: K::WHO, pass: Box::new(pass) }
+        Self { who: K::WHO, by: Box::new(by) }
     }
 }
 
-/// Look-ups that a time is given for, so that it is not rounded to a nanosecond.
-const UNIT: f64 = 1000.0;
-
-/// A row for each. They are asked in turn, pass by pass, and criterion is given what was measured then: rows of one
-/// table would else be minutes apart, in which a machine that is shared with others changes its speed by half.
-fn in_turn(c: &mut Criterion, name: &str, threads: usize, all: &[Contestant]) {
-    let mut rounds: Vec<Vec<Duration>> = Vec::new();
-    let mut group = c.benchmark_group(name);
-    group.sample_size(SAMPLES).sampling_mode(SamplingMode::Flat);
-    for (row, Contestant { who, .. }) in all.iter().enumerate() {
-        let mut sample = 0;
-        // The first round is criterion's warm-up, and one call of it is enough.
-        group.warm_up_time(Duration::from_nanos(1)).bench_function(*who, |b| {
-            // Not within what criterion takes for the row's own time, or it would ask for single look-ups.
-            if sample == rounds.len() {
-                rounds.push(all.iter().map(|one| (one.pass)(threads)).collect());
-            }
-            b.iter_custom(|look_ups| rounds[sample][row].mul_f64(look_ups as f64 / UNIT));
-            sample += 1;
-        });
-    }
+fn rows(c: &mut Criterion, group: &'static str, threads: usize, all: &[Asked]) {
+    let rows = all.iter().map(|Asked { who, by }| {
+        let pass = Box::new(move || by(threads));
+        Contestant { group, who, pass }
+    });
+    turns::in_turn(c, SAMPLES, &rows.collect::<Vec<_>>());
 }
 
 fn look_ups(c: &mut Criterion) {
     let zipf = Zipf::new(KEYS);
-    let mut all = vec![Contestant::new::<Ours>(&zipf), Contestant::new::<Bare>(&zipf)];
+    let mut all = vec![Asked::new::<Ours>(&zipf), Asked::new::<Bare>(&zipf)];
     #[cfg(feature = "peers")]
     {
         use symbolon_benches::peers::caches::{DashDefault, DashPrefix, Foyer, Moka, Quick};
-        all.push(Contestant::new::<DashPrefix>(&zipf));
-        all.push(Contestant::new::<DashDefault>(&zipf));
-        all.push(Contestant::new::<Quick>(&zipf));
-        all.push(Contestant::new::<Moka>(&zipf));
-        all.push(Contestant::new::<Foyer>(&zipf));
+        all.push(Asked::new::<DashPrefix>(&zipf));
+        all.push(Asked::new::<DashDefault>(&zipf));
+        all.push(Asked::new::<Quick>(&zipf));
+        all.push(Asked::new::<Moka>(&zipf));
+        all.push(Asked::new::<Foyer>(&zipf));
     }
-    in_turn(c, "cache/hit-2t", 2, &all);
-    in_turn(c, "cache/threads-96", 96, &all);
+    rows(c, "cache/hit-2t", 2, &all);
+    rows(c, "cache/threads-96", 96, &all);
     #[cfg(feature = "peers")]
     all.push(unlocked(&zipf));
-    in_turn(c, "cache/hit", 1, &all);
+    rows(c, "cache/hit", 1, &all);
     many(c, &zipf);
 }
 
 /// A map that one thread has to itself.
 #[cfg(feature = "peers")]
-fn unlocked(zipf: &Zipf) -> Contestant {
+fn unlocked(zipf: &Zipf) -> Asked {
     let all: Vec<_> = (0..KEYS as u64).map(digest).collect();
     let map = symbolon_benches::peers::caches::Unlocked::of(&all);
     let mut rng = rng();
     let questions: Vec<_> = (0..ROUND).map(|_| all[zipf.draw(&mut rng)]).collect();
-    let pass = move |_| {
+    let by = move |_| {
         let start = Instant::now();
         ask_all(&&map, &questions);
-        start.elapsed().div_f64(questions.len() as f64 / UNIT)
+        turns::each(start.elapsed(), questions.len())
     };
-    Contestant { who: "std HashMap, unlocked", pass: Box::new(pass) }
+    Asked { who: "std HashMap, unlocked", by: Box::new(by) }
 }
 
 /// Batches of 32, a look-up's share.
@@ -164,23 +152,28 @@ fn admission(c: &mut Criterion) {
 
 /// A batch of 32 look-ups and of 32 people matched, with everything observed and with nothing.
 fn instrumentation(c: &mut Criterion) {
-    fn row<K: Keeper>(c: &mut Criterion, zipf: &Zipf) {
+    const BATCHES: usize = 1000;
+    fn row<K: Keeper + 'static>(zipf: &Zipf) -> Contestant<'static> {
         let keeper = K::new(ROOM);
         let questions = questions(&keeper, zipf);
-        let desk = keeper.desk();
-        let mut batches = questions.chunks_exact(BATCH).cycle();
-        let mut pipeline = Pipeline::<Q54>::new(best());
-        let (users, expected) = (pipeline.users(), pipeline.expected(pipeline.users()));
-        c.benchmark_group("cache/instrumentation").bench_function(K::WHO, |b| {
-            b.iter(|| {
-                ask_all(&desk, batches.next().expect("a cycle"));
+        let state = RefCell::new((Pipeline::<Q54>::new(best()), 0));
+        let pass = move || {
+            let (desk, mut state) = (keeper.desk(), state.borrow_mut());
+            let (pipeline, asked) = &mut *state;
+            let (users, expected) = (pipeline.users(), pipeline.expected(pipeline.users()));
+            let start = Instant::now();
+            for batch in questions.chunks_exact(BATCH).cycle().skip(*asked).take(BATCHES) {
+                ask_all(&desk, batch);
                 assert_eq!(pipeline.run(users), expected);
-            });
-        });
+            }
+            let spent = start.elapsed();
+            *asked = (*asked + BATCHES) % (questions.len() / BATCH);
+            turns::each(spent, BATCHES)
+        };
+        Contestant { group: "cache/instrumentation", who: K::WHO, pass: Box::new(pass) }
     }
     let zipf = Zipf::new(KEYS);
-    row::<Ours>(c, &zipf);
-    row::<Bare>(c, &zipf);
+    turns::in_turn(c, 2 * SAMPLES, &[row::<Ours>(&zipf), row::<Bare>(&zipf)]);
 }
 
 /// How much of a trace hits, and an access's share of the time, misses put in.

@@ -3,13 +3,14 @@
 //! | row | timed |
 //! |---|---|
 //! | `pipeline/matching` | 32 people matched and decided, each core for itself: `batch/sealed-probe` on all of them |
-//! | `pipeline/auth` | 32 attempts submitted one by one, 4,096 under way: until the last is answered; signing too |
+//! | `pipeline/auth` | 32 attempts submitted one by one, 4,096 under way: until the last is answered and signed |
 //! | `pipeline/auth-uninstrumented` | the same without counters and histograms |
 //! | `pipeline/auth-pinned` | `pipeline/auth` with each worker kept on a core |
 //! | `auth/single-cold` | one person alone: handshake, proof verified, attempt decided and in the log |
 //! | `auth/single-warm` | one person alone: session resumed, attempt decided and in the log |
 //!
-//! All but the last two are times of a batch's worth, wall clock, so that 32 / time is people a second. The log is in
+//! All but the last two are times of a batch's worth, wall clock, so that 32 / time is people a second, and are measured
+//! in turn, a second of each. The log is in
 //! memory (/dev/shm) where there is such: a disk's time is its own. What devices compute is off the clock.
 #![allow(missing_docs)]
 
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use symbolon_benches::pool::MEMORY;
+use symbolon_benches::turns::{self, Contestant};
 use symbolon_benches::{Pipeline as Matching, best};
 use symbolon_core::attest::Digest;
 use symbolon_core::bfv::Q54;
@@ -55,6 +57,9 @@ const DIMS: usize = 128;
 const USERS: u64 = 32;
 /// Attempts under way.
 const UNDER_WAY: u64 = 4096;
+/// Batches of a pass, and passes of a row.
+const PASS: usize = 8192;
+const SAMPLES: usize = 20;
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -139,7 +144,7 @@ impl World {
 /// Tells whoever waits, and checks that the person was accepted.
 struct Told {
     answered: Arc<AtomicU64>,
-    every: mpsc::SyncSender<()>,
+    every: mpsc::SyncSender<Arc<Outcome>>,
 }
 
 impl Reply<Outcome> for Told {
@@ -148,39 +153,59 @@ impl Reply<Outcome> for Told {
         assert!(batch.decisions.accepted >> lane & 1 == 1, "everybody is genuine");
         // Who submits is woken once for a batch's worth.
         if (self.answered.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(USERS) {
-            let _ = self.every.send(());
+            let _ = self.every.send(batch);
         }
     }
 }
 
-fn serving(c: &mut Criterion) {
-    let mut matching = c.benchmark_group("pipeline/matching");
-    matching.bench_function(best().isa(), |b| {
-        b.iter_custom(|batches| {
-            let share = batches.div_ceil(cores() as u64);
-            let barrier = std::sync::Barrier::new(cores() + 1);
-            std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..cores())
-                    .map(|_| {
-                        scope.spawn(|| {
-                            let mut pipeline = Matching::<Q54>::new(best());
-                            let expected = pipeline.expected(USERS as usize);
-                            barrier.wait();
-                            for _ in 0..share {
-                                assert_eq!(pipeline.run(USERS as usize), expected);
-                            }
-                        })
-                    })
-                    .collect();
-                barrier.wait();
-                let start = Instant::now();
-                threads.into_iter().for_each(|thread| thread.join().expect("decides"));
-                start.elapsed().mul_f64(batches as f64 / (share * cores() as u64) as f64)
+/// Matching alone, on every core.
+fn matching() -> Duration {
+    let share = PASS / cores();
+    let barrier = std::sync::Barrier::new(cores() + 1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores())
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut pipeline = Matching::<Q54>::new(best());
+                    let expected = pipeline.expected(USERS as usize);
+                    barrier.wait();
+                    for _ in 0..share {
+                        assert_eq!(pipeline.run(USERS as usize), expected);
+                    }
+                })
             })
-        });
-    });
-    matching.finish();
+            .collect();
+        barrier.wait();
+        let start = Instant::now();
+        threads.into_iter().for_each(|thread| thread.join().expect("decides"));
+        turns::each(start.elapsed(), share * cores())
+    })
+}
 
+/// A server's whole work, but for what speaks to the network.
+fn serve(world: &World, service: &Service<Pipeline<Q54>, Told>) -> Duration {
+    let answered = Arc::new(AtomicU64::new(0));
+    let (every, told) = mpsc::sync_channel(UNDER_WAY as usize);
+    let start = Instant::now();
+    for batch in 0..PASS as u64 {
+        if batch >= UNDER_WAY / USERS {
+            told.recv().expect("answers");
+        }
+        for lane in 0..USERS {
+            let request = world.request(batch * USERS + lane, None);
+            let told = Told { answered: Arc::clone(&answered), every: every.clone() };
+            let taken = service.submit(request, told, Priority::Normal, None);
+            assert!(taken.is_ok(), "there is room");
+        }
+    }
+    drop(every);
+    let last = told.iter().last().expect("answers");
+    world.signer.flush();
+    last.ticket.receipts(&mut Vec::new()).expect("signed");
+    turns::each(start.elapsed(), PASS)
+}
+
+fn serving(c: &mut Criterion) {
     let world = World::new();
     type Change = fn(&mut Settings);
     let rows: [(&str, Change); 3] = [
@@ -188,37 +213,18 @@ fn serving(c: &mut Criterion) {
         ("pipeline/auth-uninstrumented", |settings| settings.observed = false),
         ("pipeline/auth-pinned", |settings| settings.cores = threads::cores().expect("cores")),
     ];
-    for (name, change) in rows {
-        let wait = Duration::from_millis(2);
-        let service = world.service(Strategy::Size { size: USERS as u32, wait }, change);
-        let mut group = c.benchmark_group(name);
-        group.bench_function(best().isa(), |b| {
-            b.iter_custom(|batches| {
-                let answered = Arc::new(AtomicU64::new(0));
-                let (every, told) = mpsc::sync_channel(UNDER_WAY as usize);
-                let mut left = UNDER_WAY / USERS;
-                let start = Instant::now();
-                for batch in 0..batches {
-                    if left == 0 {
-                        told.recv().expect("answers");
-                    } else {
-                        left -= 1;
-                    }
-                    for lane in 0..USERS {
-                        let request = world.request(batch * USERS + lane, None);
-                        let told = Told { answered: Arc::clone(&answered), every: every.clone() };
-                        let taken = service.submit(request, told, Priority::Normal, None);
-                        assert!(taken.is_ok(), "there is room");
-                    }
-                }
-                while answered.load(Ordering::Relaxed) < batches * USERS {
-                    // Not every answer tells.
-                    let _ = told.recv_timeout(Duration::from_millis(1));
-                }
-                start.elapsed()
-            });
-        });
-        group.finish();
+    let wait = Duration::from_millis(2);
+    let strategy = Strategy::Size { size: USERS as u32, wait };
+    let services = rows.map(|(group, change)| (group, world.service(strategy, change)));
+    let who = best().isa();
+    let mut all = Vec::new();
+    for (group, service) in &services {
+        all.push(Contestant { group, who, pass: Box::new(|| serve(&world, service)) });
+    }
+    all.push(Contestant { group: "pipeline/matching", who, pass: Box::new(matching) });
+    turns::in_turn(c, SAMPLES, &all);
+    drop(all);
+    for (_, service) in services {
         service.drain().expect("no thread died");
     }
     assert!(world.signer.failure().is_none());

@@ -11,6 +11,7 @@ pub mod owner;
 pub mod peers;
 pub mod pool;
 pub mod rows;
+pub mod turns;
 
 use std::time::Instant;
 

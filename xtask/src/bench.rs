@@ -38,7 +38,9 @@ use crate::report::{Report, Unmet};
 /// by kind they have a table of their own: a key made when it is asked for (direct), one that was ready
 /// (pooled), the same used once (first use), a supply that has run dry, a sealed key opened (cold).
 ///
-/// Rows `cache/trace/` have a second table: what the caches answered of each trace, in percent.
+/// Rows `cache/trace/` have a second table: what the caches answered of each trace, in percent. Those of `cache/hit` and its
+/// like, of `cache/instrumentation` and of `pipeline/` were measured in turn, a pass of each, and the run prints what each
+/// took beside the first of them, round by round: rows that are minutes apart say less on a machine whose speed changes.
 ///
 /// A quick run takes about five minutes, a full one about twenty, after the build. Close other
 /// programs first: what they take is noted in the report, and a busy machine makes figures
@@ -151,6 +153,10 @@ fn times(args: &Args, with_peers: bool) -> Result<Run> {
         if args.quick { ["0.1", "0.4", "20", "1000"] } else { ["0.7", "2.5", "60", "20000"] };
     command.args(["--warm-up-time", warm_up, "--measurement-time", time]);
     command.args(["--sample-size", samples, "--nresamples", resamples]);
+    if args.quick {
+        // Of rows that are measured in turn.
+        command.env("SYMBOLON_ROUNDS", "10");
+    }
     let rates = target_dir()?.join("bench").join("hit-rates.tsv");
     fs::create_dir_all(target_dir()?.join("bench"))?;
     if rates.exists() {
