@@ -10,8 +10,8 @@
 //!                                    "seal" -> 32 bytes: see below
 //! ```
 //!
-//! A run is what was written at once, as far as it fills redb's pages, which are powers of two: a full batch by itself takes
-//! two of 4 KiB and leaves half of them empty, and to put it in takes longer than to write it.
+//! A run is what was written at once, as far as it fills redb's pages, which are powers of two: a full batch alone takes two
+//! of 4 KiB and leaves half of them empty, and it takes several times as long to have redb take in as many records.
 //!
 //! Statements and leaves are encoded as in receipts, integers little-endian. A window signs the batches
 //! that follow those of the window before it, and names that window's hash. So nothing that was signed
@@ -21,7 +21,8 @@
 //! No signature covers the batches at the end yet, and the next run signs what it finds there. So the
 //! end is sealed with each commit, under a key that the custodian alone derives ([`SealKey`]): a
 //! commitment to the numbers, the last window's hash, and a chain of the hashes of the batches that no window
-//! signs. Nobody appends to an end whose seal is broken, and nothing of it is signed.
+//! signs. Nobody appends to an end whose seal is broken, and nothing of it is signed. To open a log is to look at its end
+//! only: what became of what was signed, [`verify`] tells.
 //!
 //! What neither prevents: whoever can write the file can cut off its end for readers, or put back an older
 //! copy of all of it, seal included. Whoever keeps a receipt, or noted a window's hash, can tell:
@@ -34,13 +35,18 @@ use crate::error::{Error, Kind, Result};
 use crate::isa;
 use crate::keyring::Keyring;
 use crate::signer::{self, Attested, SignatureSet, SignedWindow};
-use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use redb::{
+    AccessGuard, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition,
+};
 use std::collections::VecDeque;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use subtle::ConstantTimeEq;
 use symbolon_core::attest::{
     self, Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, MAX_BATCHES,
-    Window, WindowPath, WindowTree, commit,
+    MAX_LEAVES, Window, WindowPath, WindowTree, commit,
 };
 use zeroize::Zeroizing;
 
@@ -147,12 +153,12 @@ impl Log {
                 chain = link(&chain, &hash);
             }
         }
-        if !batches.has_read_all()? {
+        if !batches.is_all()? {
             return Err(log.broken("there is more than it says"));
         }
         (log.unsigned, log.chain) = (unsigned, chain);
         let sealed = seal_of(&log.seal, &tail, log.runs, &log.chain);
-        if stored_seal(&log.path, log.database()?)? != sealed {
+        if !bool::from(stored_seal(&log.path, log.database()?)?.ct_eq(&sealed)) {
             return Err(log.broken("its end is not what was written last"));
         }
         Ok(log)
@@ -176,16 +182,22 @@ impl Log {
     /// Appends batches, each with its hash, then windows of batches that were there before, in one transaction.
     /// Returns when the disk has them.
     ///
-    /// Errors: `E-ARGUMENT` for a batch that has not as many leaves as it says; `E-LOG-FORMAT`, `E-IO`; nothing is then
-    /// appended.
+    /// Errors: `E-ARGUMENT` for a batch of another deployment, or one that has not as many leaves as it says, and for a
+    /// window of batches that are not there; `E-LOG-FORMAT`, `E-IO`; nothing is then appended.
     pub fn append(
         &mut self,
         batches: &[(&Attested, Digest)],
         windows: &[&SignedWindow],
     ) -> Result<()> {
-        let whole = |one: &Attested| usize::from(one.batch.count) == one.leaves.len();
-        if !batches.iter().all(|(attested, _)| whole(attested)) {
-            return Err(Error::new(Kind::Argument, "a batch has not as many leaves as it says"));
+        let fits = |Attested { batch, leaves }: &Attested| {
+            batch.deployment == self.deployment
+                && (1..=MAX_LEAVES).contains(&leaves.len())
+                && usize::from(batch.count) == leaves.len()
+        };
+        let signed: usize = windows.iter().map(|signed| usize::from(signed.window.count)).sum();
+        if !batches.iter().all(|(attested, _)| fits(attested)) || signed > self.unsigned.len() {
+            let message = "a batch or a window that nobody could read again";
+            return Err(Error::new(Kind::Argument, message));
         }
         let (mut tail, mut runs) = (self.tail, self.runs);
         let database = self.database()?;
@@ -502,7 +514,6 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         let error = Error::new(Kind::Log, what).in_file(log.path.to_string_lossy());
         Err(error.at_row(row).in_field(field))
     };
-    let (runs, windows) = counts(&log.path, &log.database)?;
     let tail = log.ends;
     if !ring.entries().iter().any(|entry| entry.deployment.id == tail.deployment) {
         let message = "the log is another deployment's than the keyring";
@@ -582,10 +593,10 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
     if tail.batches < report.batches {
         return wrong("batch", tail.batches, "it is signed, and the log says it has none".into());
     }
-    if windows != report.windows {
+    if last_window(&log.path, &log.database)? != tail.windows.checked_sub(1) {
         return wrong("window", report.windows, "the log says that it has no such window".into());
     }
-    if [runs, tail.runs] != [batches.runs; 2] || !batches.at_end() {
+    if batches.runs != tail.runs || !batches.is_all()? {
         return wrong("batch", report.batches, "there is more, or less, than the log says".into());
     }
     Ok(report)
@@ -610,7 +621,7 @@ fn checked(
     tree: &mut BatchTree,
 ) -> std::result::Result<Attested, String> {
     let Some(bytes) = bytes else {
-        return Err("it is missing".into());
+        return Err("it is missing, or something is in its place".into());
     };
     let attested = decode_batch(bytes).map_err(|e| format!("it is damaged: {e}"))?;
     if attested.batch.deployment != *deployment {
@@ -647,7 +658,8 @@ struct Run {
     bytes: usize,
 }
 
-/// The first of these batches, `total` bytes together, that leave little room of a page empty: a fifth if they are all.
+/// The first of these batches, `total` bytes together, that fill a page well: it may be all of them where they leave no more
+/// than a fifth of it empty.
 fn run(sizes: impl Iterator<Item = usize>, total: usize) -> Run {
     let pages = (total + total / 4 + PAGE_HEAD) / PAGE;
     let room = (PAGE << pages.clamp(1, RUN_PAGES).ilog2()) - PAGE_HEAD;
@@ -668,28 +680,42 @@ fn split(run: &[u8]) -> (&[u8], &[u8]) {
     size.and_then(|size| run.split_at_checked(size)).unwrap_or((run, &[]))
 }
 
-/// What `take` makes of the run that has this batch, from there to its end, if it begins with no batch before `from`; and
-/// with which batch it begins.
+/// What `take` makes of the run that has this batch, from there to its end, and with which batch it begins: the one that
+/// follows on the run that begins with batch `after`, or any.
 fn seek(
     path: &Path,
     database: &impl ReadableDatabase,
-    [from, number]: [u64; 2],
+    number: u64,
+    after: Option<u64>,
     take: impl FnOnce(&[u8]) -> &[u8],
 ) -> Result<Option<(u64, Vec<u8>)>> {
     ROLE.shield(path, || {
         let table = database.begin_read()?.open_table(RUNS)?;
-        let Some((first, run)) = table.range(from..=number)?.next_back().transpose()? else {
-            return Ok(None);
+        let found = match after {
+            None => table.range(..=number)?.next_back().transpose()?,
+            Some(after) => following(&table, after)?.filter(|(first, _)| first.value() == number),
         };
+        let Some((first, run)) = found else { return Ok(None) };
         let (mut rest, mut at) = (run.value(), first.value());
+        // Nobody wrote longer ones, which would be gone through for every batch in them.
         if rest.len() > RUN_PAGES * PAGE {
-            return Err(redb::Error::Corrupted("a run is too long".into()));
+            return Ok(None);
         }
         while at < number && !rest.is_empty() {
             (rest, at) = (split(rest).1, at + 1);
         }
         Ok((!rest.is_empty()).then(|| (first.value(), take(rest).to_vec())))
     })
+}
+
+type Record<'a> = (AccessGuard<'a, u64>, AccessGuard<'a, &'static [u8]>);
+
+/// The record after that of this number.
+fn following(
+    table: &ReadOnlyTable<u64, &'static [u8]>,
+    number: u64,
+) -> std::result::Result<Option<Record<'static>>, redb::Error> {
+    Ok(table.range((Bound::Excluded(number), Bound::Unbounded))?.next().transpose()?)
 }
 
 /// Batches in order, each of which stands where the one before it ends.
@@ -701,47 +727,40 @@ struct Walk<'a, D> {
     /// What holds it, and where in it.
     run: Vec<u8>,
     at: usize,
-    /// How many were read, and with which batch the first of them begins.
+    /// With which batch that begins.
+    first: Option<u64>,
+    /// How many were read.
     runs: u64,
-    first: u64,
 }
 
 impl<'a, D: ReadableDatabase> Walk<'a, D> {
     fn from(path: &'a Path, database: &'a D, number: u64) -> Self {
-        Self { path, database, number, run: Vec::new(), at: 0, runs: 0, first: number }
+        Self { path, database, number, run: Vec::new(), at: 0, first: None, runs: 0 }
     }
 
-    /// Whether the last run has no more batches than were asked for.
-    fn at_end(&self) -> bool {
+    fn at_end_of_run(&self) -> bool {
         self.at == self.run.len()
     }
 
-    /// Whether nothing is left, neither behind the last batch that was read nor in runs that are in the way of others.
-    fn has_read_all(&self) -> Result<bool> {
-        let runs = ROLE.shield(self.path, || {
+    /// Whether nothing is left behind the last batch that was read.
+    fn is_all(&self) -> Result<bool> {
+        let more = ROLE.shield(self.path, || {
             let table = self.database.begin_read()?.open_table(RUNS)?;
-            let mut runs = 0;
-            for run in table.range(self.first..)? {
-                run?;
-                runs += 1;
+            match self.first {
+                Some(first) => Ok(following(&table, first)?.is_some()),
+                None => Ok(table.first()?.is_some()),
             }
-            Ok(runs)
         })?;
-        Ok(self.at_end() && runs == self.runs)
+        Ok(self.at_end_of_run() && !more)
     }
 
     /// The next batch, if it is there.
     fn next(&mut self) -> Result<Option<&[u8]>> {
-        if self.at_end() {
-            // The first may be within a run, the others begin one.
-            let from = if self.runs == 0 { 0 } else { self.number };
-            match seek(self.path, self.database, [from, self.number], |run| run)? {
-                Some((first, run)) => {
-                    (self.run, self.at) = (run, 0);
-                    self.first = self.first.min(first);
-                }
-                None => return Ok(None),
-            }
+        if self.at_end_of_run() {
+            // The first may be within a run; each of the others begins one, with none between.
+            let found = seek(self.path, self.database, self.number, self.first, |run| run)?;
+            let Some((first, run)) = found else { return Ok(None) };
+            (self.first, self.run, self.at) = (Some(first), run, 0);
             self.runs += 1;
         }
         let (batch, _) = split(&self.run[self.at..]);
@@ -830,7 +849,9 @@ fn tail(path: &Path, database: &Database) -> Result<(Ends, Tail)> {
     let ends = ends(path, database)?;
     let Ends { batches, windows, runs, .. } = ends;
     let damaged = |what: &str| ROLE.damaged(path, what);
-    if counts(path, database)? != (runs, windows) {
+    if counts(path, database)? != (runs, windows)
+        || last_window(path, database)? != windows.checked_sub(1)
+    {
         return Err(damaged("it holds more or fewer records than it says"));
     }
     let mut tail = Tail { batches, windows, ..Tail::default() };
@@ -854,6 +875,14 @@ fn counts(path: &Path, database: &impl ReadableDatabase) -> Result<(u64, u64)> {
     })
 }
 
+/// The number of the last window, if there is one.
+fn last_window(path: &Path, database: &impl ReadableDatabase) -> Result<Option<u64>> {
+    ROLE.shield(path, || {
+        let table = database.begin_read()?.open_table(WINDOWS)?;
+        Ok(table.last()?.map(|(number, _)| number.value()))
+    })
+}
+
 fn raw_window(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Vec<u8>>> {
     ROLE.shield(path, || {
         let table = database.begin_read()?.open_table(WINDOWS)?;
@@ -862,7 +891,7 @@ fn raw_window(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<O
 }
 
 fn batch(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<Attested>> {
-    let bytes = seek(path, database, [0, n], |run| split(run).0)?;
+    let bytes = seek(path, database, n, None, |run| split(run).0)?;
     let decoded = bytes.map(|(_, bytes)| decode_batch(&bytes)).transpose();
     decoded.map_err(|e| ROLE.damaged(path, &format!("batch {n}: {e}")))
 }

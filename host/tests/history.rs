@@ -591,7 +591,8 @@ fn batches_in_runs() {
         let bytes = table.get(23).unwrap().unwrap().value().repeat(2);
         table.insert(23, bytes.as_slice()).unwrap();
     });
-    assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat);
+    let error = world.verify().unwrap_err();
+    assert_eq!((error.kind(), error.row()), (Kind::Log, Some(23)), "{error}");
 
     const BATCH: usize = Batch::SIZE + 32 * Leaf::SIZE;
     let change = |key: u64, change: fn(&mut Vec<u8>)| {
@@ -620,7 +621,7 @@ fn batches_in_runs() {
     fs::write(&path, &good).unwrap();
     world.tamper(|transaction| copy(RUNS, 0, 12)(transaction));
     let error = world.verify().map(|_| ()).unwrap_err();
-    assert_eq!((error.field(), error.row()), (Some("batch"), Some(40)), "{error}");
+    assert_eq!((error.field(), error.row()), (Some("batch"), Some(23)), "{error}");
 }
 
 /// Whoever can write the file must not have his decisions signed by the next run.
@@ -723,6 +724,14 @@ fn damaged_logs() {
     }
     fs::write(&path, good.iter().map(|byte| byte.wrapping_mul(91)).collect::<Vec<_>>()).unwrap();
     assert_eq!(world.verify().unwrap_err().kind(), Kind::LogFormat);
+    // Nor where a window stands behind the last, in place of one that nobody looks at.
+    fs::write(&path, &good).unwrap();
+    world.tamper(|transaction| {
+        copy(WINDOWS, 0, 3)(transaction);
+        remove(WINDOWS, 0)(transaction);
+    });
+    let error = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
+    assert_eq!(error.kind(), Kind::LogFormat);
     // Whoever writes does not go on where records are missing.
     for change in [remove(RUNS, 3), remove(WINDOWS, 2), says(8, 3), says(6, 3)] {
         fs::write(&path, &good).unwrap();
