@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode};
+use rand_core::Rng;
 
 /// What a pass tells the time of, so that it is not rounded to a nanosecond.
 pub const UNIT: u32 = 1000;
@@ -24,7 +25,7 @@ pub fn each(spent: Duration, turns: usize) -> Duration {
     spent.mul_f64(f64::from(UNIT) / turns as f64)
 }
 
-/// How many times all are measured at least, where this is in the environment: `cargo xtask bench --quick`.
+/// In the environment: how many times all are measured, for `cargo xtask bench --quick`. Criterion takes ten and more.
 const ROUNDS: &str = "SYMBOLON_ROUNDS";
 
 /// Measures all of them so many times and gives criterion what was measured; nothing where no row is asked for. Its options
@@ -32,8 +33,9 @@ const ROUNDS: &str = "SYMBOLON_ROUNDS";
 /// has no figure for.
 pub fn in_turn(c: &mut Criterion, rounds: usize, all: &[Contestant<'_>]) {
     let asked = std::env::var(ROUNDS).ok().and_then(|rounds| rounds.parse().ok());
-    let samples = asked.unwrap_or(rounds);
+    let samples = asked.unwrap_or(rounds).max(10);
     let mut rounds: Vec<Vec<Duration>> = Vec::new();
+    let (mut order, mut rng): (Vec<usize>, _) = ((0..all.len()).collect(), crate::rng());
     for (row, Contestant { group, who, .. }) in all.iter().enumerate() {
         let mut sample = 0;
         let mut group = c.benchmark_group(*group);
@@ -43,9 +45,8 @@ pub fn in_turn(c: &mut Criterion, rounds: usize, all: &[Contestant<'_>]) {
             // Not within what criterion takes for the row's own time, or it would ask for single turns.
             if sample == rounds.len() {
                 let mut round = vec![Duration::ZERO; all.len()];
-                // Forward and back, so that nobody always comes after the same.
-                let order = |at: usize| if sample % 2 == 0 { at } else { all.len() - 1 - at };
-                for at in (0..all.len()).map(order) {
+                shuffle(&mut order, &mut rng);
+                for &at in &order {
                     round[at] = (all[at].pass)();
                 }
                 rounds.push(round);
@@ -65,5 +66,16 @@ pub fn in_turn(c: &mut Criterion, rounds: usize, all: &[Contestant<'_>]) {
         println!(
             "{group}/{who}: {median:.3} of {whose}/{whom}, round by round ({low:.3} to {high:.3})"
         );
+    }
+}
+
+/// Another order, so that nobody always comes after the same, nor after himself: what he had in caches would help him.
+fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
+    let last = order.last().copied();
+    for at in (1..order.len()).rev() {
+        order.swap(at, rng.next_u32() as usize % (at + 1));
+    }
+    if order.len() > 2 && order.first().copied() == last {
+        order.swap(0, 1);
     }
 }
