@@ -4,7 +4,8 @@
 //! DIR/receipts.redb    table "runs": number of its first batch, from 0 -> of each batch its
 //!                                    statement, its leaves
 //!                      table "windows": sequence from 0 -> window statement, number of its first
-//!                                       batch (8), signatures in the order of receipts
+//!                                       batch (8), signatures in the order of receipts, hashes of
+//!                                       its batches: a receipt needs them, and not the batches
 //!                      table "meta": "header" -> `SYLG`, version 3, deployment (16)
 //!                                    "tail" -> number of batches (8), of windows (8), of runs (8)
 //!                                    "seal" -> 32 bytes: see below
@@ -45,8 +46,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use subtle::ConstantTimeEq;
 use symbolon_core::attest::{
-    self, Batch, BatchTree, Digest, Domain, Error as AttestError, Family, Leaf, MAX_BATCHES,
-    MAX_LEAVES, Window, WindowPath, WindowTree, commit,
+    self, Batch, BatchTree, Digest, Domain, Error as AttestError, Leaf, MAX_BATCHES, MAX_LEAVES,
+    Window, WindowPath, WindowTree, commit,
 };
 use zeroize::Zeroizing;
 
@@ -225,7 +226,8 @@ impl Log {
             drop(table);
             let mut table = transaction.open_table(WINDOWS)?;
             for signed in windows {
-                table.insert(tail.windows, encode_window(signed).as_slice())?;
+                let hashes = self.unsigned.range(left..).take(signed.window.count.into());
+                table.insert(tail.windows, encode_window(signed, hashes).as_slice())?;
                 tail.windows += 1;
                 tail.signed += u64::from(signed.window.count);
                 tail.previous = signed.window.hash();
@@ -428,60 +430,59 @@ fn append_receipt(
         let Some(lane) = found.leaves.iter().position(|leaf| leaf.request == *request) else {
             continue;
         };
-        let Some(signed) = window_of(path, database, ends, number)? else {
+        let Some((signed, hashes)) = window_of(path, database, ends, number)? else {
             return Ok(Found::Unsigned);
         };
-        let hashes = hashes(path, database, &signed)?;
         let mut tree = bytemuck::zeroed_box::<WindowTree>();
         let index = (number - signed.first) as usize;
         let mut window_path = WindowPath::EMPTY;
-        let made =
-            tree.build(isa::fastest(), &hashes).and_then(|_| tree.path(index, &mut window_path));
-        made.map_err(|e| missing(&e.to_string()))?;
+        let root = tree.build(isa::fastest(), &hashes).map_err(|e| missing(&e.to_string()))?;
+        if root != signed.window.root {
+            return Err(missing("a window lists other batches than it signs"));
+        }
+        tree.path(index, &mut window_path).map_err(|e| missing(&e.to_string()))?;
         found.receipts(lane..lane + 1, &signed, index as u16, window_path, out)?;
         return Ok(Found::Receipt);
     }
     Ok(Found::Nothing)
 }
 
-/// The hashes of a window's batches, of which there may be thousands: only their statements are decoded.
-fn hashes(
-    path: &Path,
-    database: &impl ReadableDatabase,
-    signed: &SignedWindow,
-) -> Result<Vec<Digest>> {
-    let mut batches = Walk::from(path, database, signed.first);
-    let mut hashes = Vec::with_capacity(usize::from(signed.window.count));
-    for _ in 0..signed.window.count {
-        let bytes = batches.next()?.ok_or_else(|| ROLE.damaged(path, "a batch is missing"))?;
-        let statement = bytes.first_chunk().map(Batch::decode).and_then(|batch| batch.ok());
-        let statement = statement.ok_or_else(|| ROLE.damaged(path, "a batch makes no sense"))?;
-        hashes.push(statement.hash());
-    }
-    Ok(hashes)
-}
-
-/// The window that signs a batch, if one does.
+/// The window that signs a batch, if one does, and the hashes of its batches.
 fn window_of(
     path: &Path,
     database: &impl ReadableDatabase,
     ends: &Ends,
     batch: u64,
-) -> Result<Option<SignedWindow>> {
+) -> Result<Option<(SignedWindow, Vec<Digest>)>> {
+    let missing = || ROLE.damaged(path, "a window is missing");
     let (mut low, mut high) = (0, ends.windows);
     while low < high {
         let middle = low + (high - low) / 2;
-        let signed = window(path, database, middle)?
-            .ok_or_else(|| ROLE.damaged(path, "a window is missing"))?;
-        if batch < signed.first {
+        let [first, end] = reach(path, database, middle)?.ok_or_else(missing)?;
+        if batch < first {
             high = middle;
-        } else if batch >= signed.first.saturating_add(u64::from(signed.window.count)) {
+        } else if batch >= end {
             low = middle + 1;
         } else {
-            return Ok(Some(signed));
+            return Ok(Some(window(path, database, middle)?.ok_or_else(missing)?));
         }
     }
     Ok(None)
+}
+
+/// The first batch of a window and that behind its last, without the rest of it.
+fn reach(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<[u64; 2]>> {
+    const HEAD: usize = Window::SIZE + 8;
+    let head = ROLE.shield(path, || {
+        let table = database.begin_read()?.open_table(WINDOWS)?;
+        Ok(table.get(n)?.and_then(|value| value.value().first_chunk::<HEAD>().copied()))
+    })?;
+    let decode = |head: [u8; HEAD]| {
+        let (window, first) = head.split_first_chunk()?;
+        let first = u64::from_le_bytes(*first.first_chunk()?);
+        Some([first, first.saturating_add(Window::decode(window).ok()?.count.into())])
+    };
+    Ok(head.and_then(decode))
 }
 
 /// What [`verify`] found.
@@ -526,11 +527,11 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
     let mut hashes = Vec::new();
     let mut batches = Walk::from(&log.path, &log.database, 0);
     for sequence in 0..tail.windows {
-        let signed = match raw_window(&log.path, &log.database, sequence)? {
+        let (signed, listed) = match raw_window(&log.path, &log.database, sequence)? {
             None => return wrong("window", sequence, "it is missing".into()),
             Some(bytes) => match decode_window(&bytes) {
                 Err(e) => return wrong("window", sequence, format!("it is damaged: {e}")),
-                Ok(signed) => signed,
+                Ok(decoded) => decoded,
             },
         };
         let window = &signed.window;
@@ -562,6 +563,9 @@ pub fn verify(log: &Reader, ring: &Keyring, progress: &dyn Fn(u64)) -> Result<Re
         match trees.window.build(isa::fastest(), &hashes) {
             Ok(root) if root == window.root => {}
             _ => return wrong("window", sequence, "its batches are not those signed".into()),
+        }
+        if listed != hashes {
+            return wrong("window", sequence, "it lists other batches".into());
         }
         match ring.verify_window(&signed) {
             Ok(false) => distrusted = None,
@@ -781,17 +785,19 @@ fn decode_batch(bytes: &[u8]) -> std::result::Result<Attested, AttestError> {
     Ok(Attested { batch, leaves })
 }
 
-fn encode_window(signed: &SignedWindow) -> Vec<u8> {
+fn encode_window<'a>(signed: &SignedWindow, hashes: impl Iterator<Item = &'a Digest>) -> Vec<u8> {
     let mut out = signed.window.encode().to_vec();
     out.extend_from_slice(&signed.first.to_le_bytes());
     let SignatureSet { ml_dsa, fn_dsa, slh_dsa } = &*signed.signatures;
     out.extend_from_slice(ml_dsa);
     out.extend_from_slice(fn_dsa);
     out.extend_from_slice(slh_dsa);
+    hashes.for_each(|hash| out.extend_from_slice(hash));
     out
 }
 
-fn decode_window(bytes: &[u8]) -> std::result::Result<SignedWindow, AttestError> {
+/// A window, and the hashes of its batches.
+fn decode_window(bytes: &[u8]) -> std::result::Result<(SignedWindow, Vec<Digest>), AttestError> {
     let cut = AttestError::Truncated;
     let (window, rest) = bytes.split_first_chunk().ok_or(cut)?;
     let window = Window::decode(window)?;
@@ -799,8 +805,11 @@ fn decode_window(bytes: &[u8]) -> std::result::Result<SignedWindow, AttestError>
     let first = u64::from_le_bytes(*first);
     let (ml_dsa, rest) = rest.split_first_chunk().ok_or(cut)?;
     let (fn_dsa, rest) = rest.split_first_chunk().ok_or(cut)?;
-    let slh_dsa: &[u8; Family::SlhDsaSha2_128f.signature_size()] =
-        rest.try_into().map_err(|_| AttestError::TrailingBytes)?;
+    let (slh_dsa, rest) = rest.split_first_chunk().ok_or(cut)?;
+    let (hashes, rest) = rest.as_chunks();
+    if !rest.is_empty() || hashes.len() != usize::from(window.count) {
+        return Err(AttestError::LeafCount);
+    }
     // No sum of a batch's number and a window's count may run over.
     if first > u64::MAX - MAX_BATCHES as u64 {
         return Err(AttestError::NonCanonical);
@@ -809,7 +818,7 @@ fn decode_window(bytes: &[u8]) -> std::result::Result<SignedWindow, AttestError>
     signatures.ml_dsa = *ml_dsa;
     signatures.fn_dsa = *fn_dsa;
     signatures.slh_dsa = *slh_dsa;
-    Ok(SignedWindow { window, first, signatures })
+    Ok((SignedWindow { window, first, signatures }, hashes.to_vec()))
 }
 
 /// What a log says of itself.
@@ -857,7 +866,7 @@ fn tail(path: &Path, database: &Database) -> Result<(Ends, Tail)> {
     let mut tail = Tail { batches, windows, ..Tail::default() };
     if let Some(last) = windows.checked_sub(1) {
         let last = window(path, database, last)?;
-        let last = last.ok_or_else(|| damaged("the last window is missing"))?;
+        let (last, _) = last.ok_or_else(|| damaged("the last window is missing"))?;
         tail.signed = last.first + u64::from(last.window.count);
         tail.previous = last.window.hash();
     }
@@ -896,7 +905,11 @@ fn batch(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option
     decoded.map_err(|e| ROLE.damaged(path, &format!("batch {n}: {e}")))
 }
 
-fn window(path: &Path, database: &impl ReadableDatabase, n: u64) -> Result<Option<SignedWindow>> {
+fn window(
+    path: &Path,
+    database: &impl ReadableDatabase,
+    n: u64,
+) -> Result<Option<(SignedWindow, Vec<Digest>)>> {
     let decoded = raw_window(path, database, n)?.map(|bytes| decode_window(&bytes)).transpose();
     decoded.map_err(|e| ROLE.damaged(path, &format!("window {n}: {e}")))
 }

@@ -471,6 +471,7 @@ fn rewritten_history_is_found() {
         ("ML-DSA", vec![edit(WINDOWS, 0, signature + 5)], "window", 0),
         ("FN-DSA", vec![edit(WINDOWS, 1, signature + 3309 + 100)], "window", 1),
         ("SLH-DSA", vec![edit(WINDOWS, 2, signature + 3309 + 666 + 9000)], "window", 2),
+        ("a hash", vec![edit(WINDOWS, 1, signature + 3309 + 666 + 17_088 + 40)], "window", 1),
         ("a batch more", vec![copy(RUNS, 6, 7)], "batch", 7),
         ("a window more", vec![copy(WINDOWS, 2, 3)], "window", 3),
         ("a window more, and said so", vec![copy(WINDOWS, 2, 3), says(7, 4)], "window", 3),
