@@ -10,7 +10,7 @@
 //! | `auth/single-warm` | one person alone: session resumed, attempt decided and in the log |
 //!
 //! All but the last two are times of a batch's worth, wall clock, so that 32 / time is people a second, and are measured
-//! in turn, a second of each. The log, 2.4 GB of it, is in memory (/dev/shm) where there is such: a disk's time is its own.
+//! in turn, a second of each. The log, more than 2 GB of it, is in memory (/dev/shm) where there is such: a disk's time is its own.
 //! What devices compute is off the clock.
 #![allow(missing_docs)]
 

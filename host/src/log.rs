@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A run is what was written at once, as far as it fills redb's pages, which are powers of two: a full batch alone takes two
-//! of 4 KiB and leaves half of them empty, and it takes several times as long to have redb take in as many records.
+//! of 4 KiB and leaves half of them empty, and many records take redb longer than one.
 //!
 //! Statements and leaves are encoded as in receipts, integers little-endian. A window signs the batches
 //! that follow those of the window before it, and names that window's hash. So nothing that was signed
@@ -98,6 +98,7 @@ pub struct Log {
     /// Absent only while the value is dropped.
     database: Option<Arc<Database>>,
     tail: Tail,
+    /// Records of batches.
     runs: u64,
     /// Hashes of the batches that no window signs yet, in order.
     unsigned: VecDeque<Digest>,

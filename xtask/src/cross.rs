@@ -28,7 +28,7 @@ pub struct Args {
     /// Install with apt what is missing, and build nothing (Debian; as root).
     #[arg(long)]
     install: bool,
-    /// Run the slowest of the emulated tests too: a quarter of an hour more.
+    /// Run the slowest of the emulated tests too.
     #[arg(long)]
     whole: bool,
 }
