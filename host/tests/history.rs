@@ -435,7 +435,7 @@ fn copy(table: TableDefinition<'static, u64, &'static [u8]>, from: u64, to: u64)
 fn says(batches: u64, windows: u64) -> Change {
     Box::new(move |transaction| {
         let mut table = transaction.open_table(META).unwrap();
-        let counts = [batches, windows, batches].map(u64::to_le_bytes);
+        let counts = [batches, windows, batches, 0].map(u64::to_le_bytes);
         table.insert(&b"tail"[..], counts.as_flattened()).unwrap();
     })
 }
@@ -625,6 +625,258 @@ fn batches_in_runs() {
     assert_eq!((error.field(), error.row()), (Some("batch"), Some(23)), "{error}");
 }
 
+/// Names of the files of a log, in order.
+fn files(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".redb"));
+    names.sort();
+    names
+}
+
+/// A log of 8 batches in each of 3 parts that have ended, in windows of 4, and 3 in the newest.
+fn divided() -> World {
+    let world = World::new();
+    for part in 0..4 {
+        let mut log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+        log.divide_at(1, None);
+        log.append(&[], &[]).unwrap();
+        log.divide_at(u64::MAX, None);
+        let settings = Settings { batches: 4, time: NEVER };
+        let signer = Signer::start(log, world.keys.clone(), settings).unwrap();
+        for number in 0..if part < 3 { 8 } else { 3 } {
+            signer.submit(stated(8 * part + number, 3)).unwrap().durable().unwrap();
+        }
+        signer.finish().unwrap();
+    }
+    world
+}
+
+/// Every receipt of these batches of three decisions is there, and verifies.
+fn all_there(world: &World, numbers: std::ops::Range<u8>) {
+    let reader = Reader::open(world.dir()).unwrap();
+    for number in numbers {
+        for leaf in attested(number, 3).leaves {
+            let mut bytes = Vec::new();
+            reader.receipt(&leaf.request, &mut bytes).unwrap();
+            assert_eq!(Receipt::decode_exact(&bytes).unwrap().leaf, leaf);
+            assert_eq!(check(&world.ring, &bytes).0, 1);
+        }
+    }
+}
+
+/// What no window signs yet goes into the next part, out of the midst of a run.
+#[test]
+fn a_log_goes_on_in_another_part() {
+    let world = World::new();
+    let mut log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+    let batches: Vec<_> = (0..12).map(|number| attested(number, 3)).collect();
+    let batches: Vec<_> = batches.iter().map(|one| (one, one.batch.hash())).collect();
+    log.append(&batches[..10], &[]).unwrap();
+    // Nothing is signed, so there is nothing to end.
+    log.divide_at(1, None);
+    log.append(&batches[10..11], &[]).unwrap();
+    drop(log);
+    assert_eq!(files(world.dir()), ["receipts.redb"]);
+    let (keys, tried) = (world.keys.clone(), AtomicUsize::new(0));
+    let faulty = Faulty { keys, fails: 1, panics: false, tried };
+    world.signer_with(Arc::new(faulty), 4, NEVER).finish().unwrap_err();
+
+    let mut log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+    log.divide_at(1, None);
+    let handle = log.handle();
+    log.append(&batches[11..], &[]).unwrap();
+    assert_eq!(files(world.dir()), ["receipts-0000000000000000.redb", "receipts.redb"]);
+    assert_eq!((log.tail().batches, log.tail().signed, log.tail().windows), (12, 4, 1));
+    assert!(log.unsigned().eq(batches[4..].iter().map(|(_, hash)| *hash)));
+    // Beside the writer: receipts of both parts, and the history of the one that has ended.
+    let request = |number: usize| batches[number].0.leaves[2].request;
+    let mut bytes = Vec::new();
+    handle.receipt(&request(3), Some(3), &mut bytes).unwrap();
+    handle.receipt(&request(3), None, &mut bytes).unwrap();
+    assert_eq!(check(&world.ring, &bytes).0, 2);
+    for (number, at, kind) in [
+        (4, Some(4), Kind::NotSigned),
+        (11, None, Kind::NotSigned),
+        (4, Some(3), Kind::UnknownRequest),
+        (3, Some(4), Kind::UnknownRequest),
+        (3, Some(99), Kind::UnknownRequest),
+        (3, Some(u64::MAX), Kind::UnknownRequest),
+    ] {
+        let error = handle.receipt(&request(number), at, &mut bytes).unwrap_err();
+        assert_eq!(error.kind(), kind, "{number} at {at:?}: {error}");
+    }
+    assert_eq!(Reader::open(world.dir()).err().unwrap().kind(), Kind::LogBusy);
+    let finished = Reader::finished(world.dir()).unwrap();
+    let report = log::verify(&finished, &world.ring, &|_| {}).unwrap();
+    assert_eq!((report.batches, report.windows, report.unsigned), (4, 1, 0));
+    drop(finished);
+    drop(log);
+    assert_eq!(handle.receipt(&request(3), Some(3), &mut bytes).unwrap_err().kind(), Kind::LogBusy);
+
+    world.signer(5, NEVER).finish().unwrap();
+    let report = world.verify().unwrap();
+    assert_eq!((report.parts, report.batches, report.windows), (2, 12, 3));
+    assert_eq!((report.decisions, report.unsigned, report.first_window), (36, 0, 0));
+    all_there(&world, 0..12);
+}
+
+#[test]
+fn parts_are_one_history() {
+    let world = divided();
+    let [a, b, c] = [0, 8, 16].map(|number| format!("receipts-{number:016}.redb"));
+    let newest = log::FILE.to_owned();
+    assert_eq!(files(world.dir()), [&a, &b, &c, &newest].map(String::as_str));
+    let whole = world.verify().unwrap();
+    assert_eq!((whole.parts, whole.batches, whole.windows, whole.unsigned), (4, 27, 7, 0));
+    all_there(&world, 0..27);
+    let path = |name: &str| world.dir().join(name);
+    let aside = |name: &str| fs::rename(path(name), path(name).with_extension("aside")).unwrap();
+    let back = |name: &str| fs::rename(path(name).with_extension("aside"), path(name)).unwrap();
+    let row = |what: &str| {
+        let error = world.verify().map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Log, "{error}");
+        assert!(error.message().contains(what), "{error}");
+        error.row().unwrap()
+    };
+
+    // The oldest may be elsewhere, which is said.
+    aside(&a);
+    let rest = world.verify().unwrap();
+    assert_eq!((rest.first_window, rest.previous), (2, whole.chain[1]));
+    assert_eq!((rest.parts, rest.batches, &rest.chain[..]), (3, 19, &whole.chain[2..]));
+    all_there(&world, 8..27);
+    let error = Reader::open(world.dir()).unwrap().receipt(&[0; 16], &mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), Kind::UnknownRequest);
+    let run = symbolon(["log", "verify", world.dir().to_str().unwrap()]);
+    let text = run.ok();
+    assert!(text.contains("before window 2"), "{text}");
+    back(&a);
+    // One from the middle may not, nor may one stand for another.
+    aside(&b);
+    assert_eq!(row("part before"), 4);
+    fs::copy(path(&c), path(&b)).unwrap();
+    assert_eq!(row("part before"), 4);
+    fs::copy(path(&a), path(&b)).unwrap();
+    assert_eq!(row("part before"), 0);
+    back(&b);
+    // Of another history under the same keys.
+    let twin = divided();
+    fs::copy(twin.dir().join(&b), path("x.redb")).unwrap();
+    aside(&b);
+    fs::rename(path("x.redb"), path(&b)).unwrap();
+    world.verify().unwrap_err();
+    back(&b);
+    // What has ended has not gone on.
+    fs::copy(path(&newest), path("receipts-0000000000000024.redb")).unwrap();
+    assert_eq!(row("not ended"), 27);
+    fs::remove_file(path("receipts-0000000000000024.redb")).unwrap();
+    assert_eq!(world.verify().unwrap(), whole);
+
+    // Whoever writes needs the newest, which says where it begins.
+    let open = || Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
+    aside(&newest);
+    assert_eq!(open().kind(), Kind::Log);
+    assert_eq!(world.verify().unwrap().parts, 3);
+    fs::copy(path(&c), path(&newest)).unwrap();
+    assert_eq!(open().kind(), Kind::Log);
+    back(&newest);
+    let good = fs::read(path(&newest)).unwrap();
+    for at in [21, 29, 37] {
+        world.tamper(|transaction| {
+            let mut meta = transaction.open_table(META).unwrap();
+            let mut header = meta.get(&b"header"[..]).unwrap().unwrap().value().to_vec();
+            header[at] ^= 1;
+            meta.insert(&b"header"[..], header.as_slice()).unwrap();
+        });
+        assert!([Kind::Log, Kind::LogFormat].contains(&open().kind()));
+        row("part before");
+        fs::write(path(&newest), &good).unwrap();
+    }
+    world.signer(4, NEVER).finish().unwrap();
+}
+
+/// Wherever the power fails between two parts, the next run goes on.
+#[test]
+fn a_crash_between_two_parts() {
+    let world = divided();
+    let last = "receipts-0000000000000016.redb";
+    let states: [(&str, [Option<&str>; 3]); 3] = [
+        ("the next is made", [None, Some(last), Some("garbage")]),
+        ("the old one is ended", [None, Some(last), Some(log::FILE)]),
+        ("the old one is renamed", [Some(last), None, Some(log::FILE)]),
+    ];
+    for (what, [old, current, next]) in states {
+        let crashed = world.twin();
+        let copy = |from: Option<&str>, to: &str| match from {
+            None => {}
+            Some("garbage") => fs::write(crashed.dir().join(to), [7; 5000]).unwrap(),
+            Some(from) => drop(fs::copy(world.dir().join(from), crashed.dir().join(to)).unwrap()),
+        };
+        for name in files(world.dir()).iter().take(2) {
+            copy(Some(name), name);
+        }
+        copy(old, last);
+        copy(current, log::FILE);
+        copy(next, "receipts.next.redb");
+        if next == Some("garbage") {
+            crashed.tamper(|transaction| {
+                transaction.open_table(META).unwrap().remove(&b"ended"[..]).unwrap();
+            });
+        }
+        assert_eq!(Reader::open(crashed.dir()).err().unwrap().kind(), Kind::LogBusy, "{what}");
+        crashed.signer(4, NEVER).finish().unwrap();
+        let all = if next == Some("garbage") { 24 } else { 27 };
+        let report = crashed.verify().unwrap();
+        assert_eq!((report.batches, report.unsigned), (all, 0), "{what}");
+        all_there(&crashed, 0..all as u8);
+        assert_eq!(files(crashed.dir()).len(), if all == 24 { 3 } else { 4 }, "{what}");
+    }
+}
+
+/// Only so many parts are kept, and whoever asks for a receipt meanwhile gets it.
+#[test]
+fn receipts_while_parts_end() {
+    let world = World::new();
+    let mut log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+    log.divide_at(1, Some(20));
+    let handle = log.handle();
+    let settings = Settings { batches: 2, time: NEVER };
+    let signer = Signer::start(log, world.keys.clone(), settings).unwrap();
+    let (written, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (handle, ring, written, done) = (&handle, &world.ring, &written, &done);
+            scope.spawn(move || {
+                while done.load(Ordering::Acquire) == 0 {
+                    let end = written.load(Ordering::Acquire);
+                    for number in (end.saturating_sub(24)..end).filter(|n| n % 2 == thread) {
+                        let request = attested(number as u8, 3).leaves[1].request;
+                        let at = (number % 4 < 2).then_some(number as u64);
+                        let mut bytes = Vec::new();
+                        handle.receipt(&request, at, &mut bytes).unwrap();
+                        assert_eq!(check(ring, &bytes).0, 1);
+                    }
+                }
+            });
+        }
+        for number in 0..120 {
+            let ticket = signer.submit(stated(number, 3)).unwrap();
+            if number % 2 == 1 {
+                receipts(&ticket);
+                written.store(usize::from(number) + 1, Ordering::Release);
+            }
+        }
+        done.store(1, Ordering::Release);
+    });
+    signer.finish().unwrap();
+    drop(signer);
+    assert_eq!(files(world.dir()).len(), 21);
+    let report = world.verify().unwrap();
+    assert!(report.first_window > 0 && report.unsigned == 0);
+    assert_eq!(report.first_window + report.windows, 60);
+}
+
 /// Whoever can write the file must not have his decisions signed by the next run.
 #[test]
 fn an_end_that_somebody_else_wrote_is_not_signed() {
@@ -658,7 +910,7 @@ fn an_end_that_somebody_else_wrote_is_not_signed() {
         table.insert(4, bytes.as_slice()).unwrap();
         drop(table);
         let windows = transaction.open_table(WINDOWS).unwrap().len().unwrap();
-        let tail = [5, windows, 5].map(u64::to_le_bytes);
+        let tail = [5, windows, 5, 0].map(u64::to_le_bytes);
         let mut meta = transaction.open_table(META).unwrap();
         meta.insert(b"tail".as_slice(), tail.as_flattened()).unwrap();
     };
@@ -669,7 +921,7 @@ fn an_end_that_somebody_else_wrote_is_not_signed() {
     let behind = |transaction: &redb::WriteTransaction| {
         copy(RUNS, 3, 9)(transaction);
         let windows = transaction.open_table(WINDOWS).unwrap().len().unwrap();
-        let tail = [4, windows, 5].map(u64::to_le_bytes);
+        let tail = [4, windows, 5, 0].map(u64::to_le_bytes);
         let mut meta = transaction.open_table(META).unwrap();
         meta.insert(b"tail".as_slice(), tail.as_flattened()).unwrap();
     };

@@ -87,6 +87,45 @@ fn from_enrolment_to_receipt_to_removal() {
     symbolon(["log", "verify", dir.path().to_str().unwrap()]).ok();
 }
 
+/// The log goes on in other files while decisions are made, receipts of earlier ones stay where they are said to be, and the
+/// oldest files go.
+#[test]
+fn the_receipt_log_goes_on_in_parts() {
+    let dir = deployment();
+    let flags = [IDLE, &["--receipts-part-mb", "1", "--receipts-keep-parts", "2"][..]].concat();
+    let server = Server::start(dir.path(), &flags);
+    let mut client = server.client();
+    client.enrol(0..1);
+    let first = client.post("/v1/authentications", &attempt(0, 0)).json();
+    let bytes = client.receipt(&first);
+    let lines = format!("{}\n", attempt(0, 0)).repeat(4096);
+    let ended = || {
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with("receipts-")).count()
+    };
+    let mut more = || {
+        let answer = client.send("POST", "/v1/authentications:batch", &[], lines.as_bytes());
+        assert_eq!(answer.status, 200);
+        answer.lines().pop().unwrap();
+    };
+    while ended() < 2 {
+        more();
+    }
+    assert_eq!(server.client().receipt(&first), bytes);
+    let run = symbolon(["log", "verify", "--finished", dir.path().to_str().unwrap()]).ok();
+    assert!(run.contains("all verify"), "{run}");
+    let oldest = dir.path().join("receipts-0000000000000000.redb");
+    while oldest.exists() {
+        more();
+    }
+    assert_eq!(ended(), 2);
+    let path = first["receipt"].as_str().unwrap();
+    server.client().get(path).problem(404, "E-UNKNOWN-REQUEST");
+    server.stop();
+    let run = symbolon(["log", "verify", dir.path().to_str().unwrap()]).ok();
+    assert!(run.contains("is not here"), "{run}");
+}
+
 #[test]
 fn bad_requests_are_problems_with_codes() {
     let dir = deployment();

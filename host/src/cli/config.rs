@@ -8,6 +8,7 @@ use super::output::Output;
 use crate::batching::Strategy;
 use crate::custodian::Limits as KeyLimits;
 use crate::error::{Error, Kind, Result};
+use crate::log::Log;
 use crate::server::{Limits, listen};
 use clap::{Arg, ArgAction, ArgMatches, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -171,6 +172,11 @@ settings! {
         "The deployment's directory: templates, keys, API keys, budgets of attempts";
     "log", log: Option<PathBuf> = None, None,
         "The directory of the receipt log; by default the store's";
+    "receipts.part-mb", receipts_part_mb: u64 = Log::DIVIDE_AT >> 20, Some(1..=1 << 20),
+        "MiB after which the receipt log goes on in another file; the one before is never written again, so it can be copied or \
+         moved away";
+    "receipts.keep-parts", receipts_keep_parts: u64 = 0, Some(0..=1_000_000),
+        "How many of these are kept, the oldest being removed for good; 0 keeps all";
     "threshold", threshold: f64 = 0.5, Some(-1.0..=1.0),
         "The least cosine that is accepted";
     "listen", listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8320)), None,

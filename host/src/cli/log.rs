@@ -11,8 +11,9 @@ use std::path::PathBuf;
 
 /// Verify the receipt log, or have a receipt from it again.
 ///
-/// The log, receipts.redb, holds every decision: batches, and the windows that sign them, each of which
-/// names the hash of the one before it.
+/// The log holds every decision: batches, and the windows that sign them, each of which names the hash of the one before it.
+/// It is written in receipts.redb; what has grown large goes on in another, and is kept as receipts-N.redb, N being the number
+/// of its first batch. Such parts are never written again: copy them, keep them elsewhere, or throw the oldest away.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -25,10 +26,14 @@ enum Command {
     ///
     /// Exit code 0 if all of it verifies, 1 if something was changed, removed, added or reordered, 2 if the
     /// file is no log. Batches at the end may be unsigned: the next run signs them. A log whose end was cut
-    /// off verifies; note the last window's hash to tell next time (--contains).
+    /// off verifies; note the last window's hash to tell next time (--contains). So does one whose oldest parts are not there,
+    /// which is said.
     Verify {
         /// The directory with receipts.redb.
         dir: PathBuf,
+        /// Only the parts that have ended, beside a server that writes the log.
+        #[arg(long)]
+        finished: bool,
         /// The keyring; by default verify.key in DIR.
         #[arg(long, value_name = "FILE|DIR")]
         keys: Option<PathBuf>,
@@ -53,10 +58,10 @@ enum Command {
 
 pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
     match &arguments.command {
-        Command::Verify { dir, keys, revoked, contains } => {
+        Command::Verify { dir, finished, keys, revoked, contains } => {
             let noted = contains.as_deref().map(digest).transpose()?;
             let ring = Keyring::load(keys.as_ref().unwrap_or(dir), revoked.as_deref())?;
-            let log = Reader::open(dir)?;
+            let log = if *finished { Reader::finished(dir)? } else { Reader::open(dir)? };
             let bar = output.progress("verifying", log.batches() as usize);
             let report = log::verify(&log, &ring, &|n| bar.inc(n));
             bar.finish_and_clear();
@@ -72,6 +77,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
                     "valid": true, "batches": report.batches, "decisions": report.decisions,
                     "windows": report.windows, "unsigned_batches": report.unsigned,
                     "revoked_windows": report.revoked, "last_window": last,
+                    "parts": report.parts, "first_window": report.first_window,
                 });
                 return output.line(line.to_string());
             }
@@ -79,6 +85,13 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
                 "{} decisions in {} batches, {} windows: all verify",
                 report.decisions, report.batches, report.windows
             ))?;
+            if report.first_window != 0 {
+                output.line(format!(
+                    "what was before window {} is not here; its last window: {}",
+                    report.first_window,
+                    hex(&report.previous)
+                ))?;
+            }
             if report.unsigned != 0 {
                 let what = "which nothing proves until the next run signs them";
                 let line = format!("not signed yet: the last {} batches, {what}", report.unsigned);

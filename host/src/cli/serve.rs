@@ -173,7 +173,9 @@ impl Server<'_> {
         let custodian = key_use.custodian::<L>(kernels, self.seeds, output)?;
         // The log last: what is refused before it changes nothing.
         let log = config.log.as_deref().unwrap_or(dir);
-        let log = Log::create_or_open(log, deployment.id, self.seeds.seal_key())?;
+        let mut log = Log::create_or_open(log, deployment.id, self.seeds.seal_key())?;
+        let keep = (config.receipts_keep_parts > 0).then(|| large(config.receipts_keep_parts));
+        log.divide_at(config.receipts_part_mb << 20, keep);
         let handle = log.handle();
         let window = Window {
             window_ms: config.window_ms,

@@ -1,0 +1,234 @@
+//! Receipts from a log, again: where nobody writes it, and beside whoever does.
+
+use arc_swap::ArcSwapOption;
+use redb::{Database, ReadOnlyDatabase};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::part::{self, Ends, FILE, Found, NEXT, Part, ROLE};
+use crate::error::{Error, Kind, Result};
+
+/// A log, open to be read by any number of processes while none writes; or the parts of one that have ended.
+pub struct Reader {
+    parts: Vec<PathBuf>,
+    /// The last of them, if it is the one that is written.
+    newest: Option<ReadOnlyDatabase>,
+    first: Ends,
+    last: Ends,
+}
+
+impl Reader {
+    /// Opens the log in `dir`. Errors: `E-LOG-FORMAT`, `E-LOG-BUSY`, `E-IO`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        if ROLE.exists(&dir.join(NEXT))? {
+            let message = "it is being divided, or a crash cut that short: whoever writes it next brings it to its end";
+            return Err(Error::new(Kind::LogBusy, message).in_file(path.to_string_lossy()));
+        }
+        let newest = if ROLE.exists(&path)? { Some(ROLE.open_reader(&path)?) } else { None };
+        Self::of(dir, newest)
+    }
+
+    /// Opens those of its parts that have ended: somebody may be writing the log.
+    ///
+    /// Errors: `E-LOG-FORMAT`, `E-IO`.
+    pub fn finished(dir: &Path) -> Result<Self> {
+        Self::of(dir, None)
+    }
+
+    fn of(dir: &Path, newest: Option<ReadOnlyDatabase>) -> Result<Self> {
+        let mut parts: Vec<_> = part::finished(dir)?.into_iter().map(|(_, path)| path).collect();
+        parts.extend(newest.is_some().then(|| dir.join(FILE)));
+        let Some(last) = parts.len().checked_sub(1) else {
+            let message = format!("no receipt log here: there is no {FILE}");
+            return Err(Error::new(Kind::LogFormat, message).in_file(dir.to_string_lossy()));
+        };
+        let ends = Ends::default();
+        let mut reader = Self { parts, newest, first: ends, last: ends };
+        reader.first = reader.part(0, |part| Ok(part.ends))?;
+        reader.last = reader.part(last, |part| Ok(part.ends))?;
+        Ok(reader)
+    }
+
+    /// What is done with one of its parts.
+    pub(super) fn part<T>(
+        &self,
+        index: usize,
+        take: impl FnOnce(&Part<'_, ReadOnlyDatabase>) -> Result<T>,
+    ) -> Result<T> {
+        let path = &self.parts[index];
+        match &self.newest {
+            Some(newest) if index + 1 == self.parts.len() => take(&Part::new(path, newest)?),
+            _ => {
+                let database = ROLE.open_reader(path)?;
+                let taken = Part::new(path, &database).and_then(|part| take(&part));
+                part::close(path, database)?;
+                taken
+            }
+        }
+    }
+
+    /// Of how many files it is.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether the part of this index is one that is never written again.
+    pub(super) fn has_ended(&self, index: usize) -> bool {
+        self.newest.is_none() || index + 1 < self.parts.len()
+    }
+
+    pub(super) fn first(&self) -> &Ends {
+        &self.first
+    }
+
+    /// The deployment whose decisions it holds.
+    pub fn deployment(&self) -> [u8; 16] {
+        self.last.deployment
+    }
+
+    /// How many batches it says it holds.
+    pub fn batches(&self) -> u64 {
+        self.last.batches.saturating_sub(self.first.start.batches)
+    }
+
+    /// How many windows it says it holds.
+    pub fn windows(&self) -> u64 {
+        self.last.windows.saturating_sub(self.first.start.windows)
+    }
+
+    /// Appends the receipt of a request to `out`: the request's batch is looked for from the newest
+    /// on. Whoever gets it verifies it.
+    ///
+    /// Errors: `E-UNKNOWN-REQUEST` if the log has no such request, or no window signs its batch yet;
+    /// `E-LOG-FORMAT`, `E-IO`.
+    pub fn receipt(&self, request: &[u8; 16], out: &mut Vec<u8>) -> Result<()> {
+        for index in (0..self.parts.len()).rev() {
+            match self.part(index, |part| part.receipt(request, 0..u64::MAX, out))? {
+                Found::Receipt => return Ok(()),
+                Found::Nothing => {}
+                Found::Unsigned => {
+                    let message = "the request's batch is not signed yet: the next run does it";
+                    let error = Error::new(Kind::UnknownRequest, message);
+                    return Err(error.in_file(self.parts[index].to_string_lossy()));
+                }
+            }
+        }
+        Err(Error::new(Kind::UnknownRequest, "no request has this id"))
+    }
+}
+
+/// Reads a log that this process appends to, as long as it does.
+#[derive(Clone)]
+pub struct Handle {
+    dir: PathBuf,
+    database: Arc<ArcSwapOption<Database>>,
+}
+
+impl Handle {
+    /// Batches that are looked through for a request whose batch is not named.
+    pub const SEARCHED: u64 = 4096;
+    /// How often, and how long, one waits for a part to have been ended.
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    pub(super) fn new(dir: PathBuf, database: Arc<ArcSwapOption<Database>>) -> Self {
+        Self { dir, database }
+    }
+
+    /// Appends the receipt of a request to `out`: of the batch of this number, or looked for in the newest
+    /// [`Self::SEARCHED`].
+    ///
+    /// Errors: `E-UNKNOWN-REQUEST` if no such request is there, or the part that had it is not any more; `E-NOT-SIGNED` if no
+    /// window signs its batch yet; `E-LOG-BUSY` if the log was closed; `E-LOG-FORMAT`, `E-IO`.
+    pub fn receipt(
+        &self,
+        request: &[u8; 16],
+        number: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut tries = 0;
+        let found = loop {
+            let found = self.look(request, number, out);
+            tries += 1;
+            match found {
+                Ok(Some(found)) => break found,
+                Err(error) if error.kind() != Kind::LogBusy || tries == Self::TRIES => {
+                    return Err(error);
+                }
+                Ok(None) if tries == Self::TRIES => {
+                    let message = "the receipt log is being divided";
+                    return Err(Error::new(Kind::LogBusy, message));
+                }
+                _ => thread::sleep(Self::PAUSE),
+            }
+        };
+        match found {
+            Found::Receipt => Ok(()),
+            Found::Unsigned => {
+                Err(Error::new(Kind::NotSigned, "the request's batch is not signed yet"))
+            }
+            Found::Nothing => Err(Error::new(Kind::UnknownRequest, "no request has this id here")),
+        }
+    }
+
+    /// Looks once; nothing where the part that was looked through was ended meanwhile.
+    fn look(
+        &self,
+        request: &[u8; 16],
+        number: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Found>> {
+        let path = self.dir.join(FILE);
+        let Some(database) = self.database.load_full() else {
+            return Err(Error::new(Kind::LogBusy, "the receipt log is closed"));
+        };
+        let looked = Part::new(&path, &*database).and_then(|newest| {
+            let batches = newest.ends.batches;
+            let first = number.unwrap_or(batches.saturating_sub(Self::SEARCHED));
+            let end = number.map_or(batches, |n| n.saturating_add(1));
+            Ok((newest.receipt(request, first..end, out)?, newest.ends.start.batches, first..end))
+        });
+        // What is not found may have been cut off meanwhile; or it was before, and the next part is not there yet.
+        let ended = Part::new(&path, &*database).is_ok_and(|newest| newest.ends.ended);
+        // It may be the last to let go.
+        part::close(&path, database)?;
+        match looked {
+            Ok((Found::Nothing, ..)) | Err(_) if ended => Ok(None),
+            Ok((Found::Nothing, begins, numbers)) if numbers.start < begins => {
+                self.look_back(request, numbers, out).map(Some)
+            }
+            looked => looked.map(|(found, ..)| Some(found)),
+        }
+    }
+
+    /// Looks through parts that have ended.
+    fn look_back(
+        &self,
+        request: &[u8; 16],
+        numbers: Range<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<Found> {
+        for (begins, path) in part::finished(&self.dir)?.into_iter().rev() {
+            if begins >= numbers.end {
+                continue;
+            }
+            let database = match ROLE.open_reader(&path) {
+                // Thrown away meanwhile.
+                Err(_) if !path.exists() => continue,
+                opened => opened?,
+            };
+            let found = Part::new(&path, &database)
+                .and_then(|part| part.receipt(request, numbers.clone(), out));
+            part::close(&path, database)?;
+            match found? {
+                Found::Nothing if begins > numbers.start => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Found::Nothing)
+    }
+}
