@@ -606,7 +606,8 @@ fn a_kill_takes_back_nothing_that_was_acknowledged() {
 #[test]
 fn whoever_dawdles_is_cut_off() {
     let dir = deployment();
-    let flags = ["--limits-header-ms", "300", "--limits-body-ms", "300"];
+    let mut flags = vec!["--limits-header-ms", "300", "--limits-body-ms", "300"];
+    flags.extend(["--limits-idle-ms", "2000"]);
     let server = Server::start(dir.path(), &flags);
     let starts: [&[u8]; 4] =
         [b"", b"P", b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-a: ", b"PRI * HTTP/2.0\r\n"];
@@ -639,6 +640,16 @@ fn whoever_dawdles_is_cut_off() {
         b"POST /v1/authentications HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
     client.stream.get_mut().write_all(head).unwrap();
     client.read().unwrap().problem(408, "E-SLOW");
+    // Whoever has asked once may take longer to ask again, but not for ever, nor by beginning to.
+    for start in [&b""[..], b"GET /livez"] {
+        let mut client = server.client();
+        for _ in 0..2 {
+            assert_eq!(client.get("/livez").status, 200);
+            thread::sleep(Duration::from_secs(1));
+        }
+        client.stream.get_mut().write_all(start).unwrap();
+        until_closed(client.stream.get_ref());
+    }
     server.stop();
 }
 
@@ -707,6 +718,7 @@ fn whoever_takes_or_asks_for_nothing_more_is_let_go() {
     let dir = deployment();
     let mut flags = waiting("5000000");
     flags.extend(["--limits-header-ms", "2000", "--limits-body-ms", "1000"]);
+    flags.extend(["--limits-idle-ms", "2000"]);
     let server = Server::start(dir.path(), &flags);
     server.client().enrol(0..1);
     // Told in order.

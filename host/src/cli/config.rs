@@ -220,8 +220,10 @@ settings! {
     "limits.connections-per-address", connections_per_address: u64 = 512, Some(1..=1_000_000),
         "Of these from one address, or one IPv6 network; a proxy is one";
     "limits.header-ms", header_ms: u64 = 5000, Some(10..=600_000),
-        "In which a request's head must have come; and after which a connection is closed that has nothing under way, or whose \
-         peer takes no more of a response";
+        "In which a connection's first request must have begun; and after which one is closed whose peer takes no more of a \
+         response";
+    "limits.idle-ms", idle_ms: u64 = 75_000, Some(10..=3_600_000),
+        "After which a connection is closed that has nothing under way; longer than a load balancer in front keeps its own";
     "limits.body-ms", body_ms: u64 = 10_000, Some(10..=600_000),
         "In which a request's body must have come, and the next part of a batch's response be taken; and, once a connection is \
          closed, the rest of its responses must have gone";

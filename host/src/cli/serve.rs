@@ -312,6 +312,7 @@ impl Server<'_> {
             connections: large(config.connections),
             per_address: large(config.connections_per_address),
             header_time: Duration::from_millis(config.header_ms),
+            idle_time: Duration::from_millis(config.idle_ms),
             drain_delay: Duration::from_secs(config.drain_delay_seconds),
             drain_time: Duration::from_secs(config.drain_seconds),
         })

@@ -52,9 +52,11 @@ pub struct Settings {
     pub connections: usize,
     /// Of these from one address, or one IPv6 network; more are closed.
     pub per_address: usize,
-    /// In which TLS is agreed, and then the first head must have come; and after which a connection is closed that has
-    /// nothing under way, or whose peer takes nothing of it.
+    /// In which TLS is agreed, and then the first head must have come; and after which a connection is closed whose peer takes
+    /// nothing of a response.
     pub header_time: Duration,
+    /// After which one is closed that has nothing under way any more, or only part of another head.
+    pub idle_time: Duration,
     /// How long all goes on once the process is told to stop, but for `/readyz`: whoever balances loads is to look there.
     pub drain_delay: Duration,
     /// How long what is under way may take after that.
@@ -203,6 +205,7 @@ pub(super) async fn serve(
             app: Arc::clone(&app),
             router: router.clone(),
             header_time: settings.header_time,
+            idle_time: settings.idle_time,
             end: end.clone(),
             place: (permit, seat),
         };
@@ -301,6 +304,7 @@ struct Connection {
     app: Arc<App>,
     router: axum::Router,
     header_time: Duration,
+    idle_time: Duration,
     /// Turns true when all are to end.
     end: watch::Receiver<bool>,
     place: (OwnedSemaphorePermit, Seat),
@@ -308,14 +312,15 @@ struct Connection {
 
 impl Connection {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let Self { app, router, header_time, mut end, place } = self;
+        let Self { app, router, header_time, idle_time, mut end, place } = self;
         let traffic = Traffic::new();
         let service = traffic.service(TowerToHyperService::new(router));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(header_time)
+            // It runs between requests too; the first head is waited for below.
+            .header_read_timeout(header_time.max(idle_time))
             .max_buf_size(BUFFER);
         builder
             .http2()
@@ -331,7 +336,7 @@ impl Connection {
         let goes_on = tokio::select! {
             _ = &mut served => false,
             // Until it is known which protocol a peer speaks, there is no order to close it in.
-            () = traffic.still(header_time) => traffic.has_begun(),
+            () = traffic.still(header_time, idle_time) => traffic.has_begun(),
             _ = end.wait_for(|end| *end) => true,
         };
         if goes_on {
@@ -339,7 +344,7 @@ impl Connection {
             served.as_mut().graceful_shutdown();
             tokio::select! {
                 _ = &mut served => (),
-                () = traffic.still(app.limits.body_time) => (),
+                () = traffic.still(app.limits.body_time, app.limits.body_time) => (),
             }
         }
         // Whoever sees that it has gone finds its place free.

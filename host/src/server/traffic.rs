@@ -24,6 +24,8 @@ pub(super) struct Traffic {
     requests: AtomicU64,
     /// Requests and responses that are for us to go on with.
     ours: AtomicUsize,
+    /// Responses that were not handed out to their ends.
+    responses: AtomicUsize,
     /// When that changed last, or a part of a response was taken; in milliseconds since the beginning.
     moved: AtomicU64,
 }
@@ -31,7 +33,8 @@ pub(super) struct Traffic {
 impl Traffic {
     pub(super) fn new() -> Arc<Self> {
         let began = Instant::now();
-        Arc::new(Self { began, requests: 0.into(), ours: 0.into(), moved: 0.into() })
+        let [ours, responses] = [0, 0].map(AtomicUsize::new);
+        Arc::new(Self { began, requests: 0.into(), ours, responses, moved: 0.into() })
     }
 
     fn since(&self) -> Duration {
@@ -49,16 +52,22 @@ impl Traffic {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// Waits until it has been the peer's turn for so long, and nothing has moved.
-    pub(super) async fn still(&self, time: Duration) {
+    /// Waits until it has been the peer's turn for so long, and nothing has moved; `idle` where it has taken what it asked for.
+    pub(super) async fn still(&self, time: Duration, idle: Duration) {
         loop {
-            let most = if self.ours.load(Ordering::Acquire) == 0 { time } else { LONGEST };
+            let most = if self.ours.load(Ordering::Acquire) > 0 {
+                LONGEST
+            } else if self.has_begun() && self.responses.load(Ordering::Acquire) == 0 {
+                idle
+            } else {
+                time
+            };
             let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
             let left = most.saturating_sub(self.since().saturating_sub(moved));
             if left.is_zero() {
                 return;
             }
-            sleep(left.min(time)).await;
+            sleep(left.min(time).min(idle)).await;
         }
     }
 
@@ -110,9 +119,7 @@ where
         let answer = self.service.call(request);
         Box::pin(async move {
             let response = answer.await?;
-            let traffic = Arc::clone(&turn.0);
-            let rest = Bytes::new();
-            Ok(response.map(|body| CountedBody { body, rest, traffic, turn: None }))
+            Ok(response.map(|body| CountedBody::new(body, &turn.0)))
         })
     }
 }
@@ -129,6 +136,20 @@ pub(super) struct CountedBody {
     traffic: Arc<Traffic>,
     /// While the next part is not there.
     turn: Option<Turn>,
+}
+
+impl CountedBody {
+    fn new(body: Body, traffic: &Arc<Traffic>) -> Self {
+        traffic.responses.fetch_add(1, Ordering::Relaxed);
+        Self { body, rest: Bytes::new(), traffic: Arc::clone(traffic), turn: None }
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        self.traffic.moved();
+        self.traffic.responses.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl http_body::Body for CountedBody {
@@ -185,8 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_large_response_moves_in_parts() {
         let (traffic, sent) = (Traffic::new(), Bytes::from(vec![7; 5 * PART / 2]));
-        let body = Body::from(sent.clone());
-        let mut body = CountedBody { body, rest: Bytes::new(), traffic, turn: None };
+        let mut body = CountedBody::new(Body::from(sent.clone()), &traffic);
         let (mut came, mut parts) = (0, Vec::new());
         loop {
             let left = (sent.len() - came) as u64;
