@@ -100,6 +100,8 @@ impl StageTimes {
 /// A batch that was decided and stated, and is nowhere yet.
 pub struct Decided {
     decisions: Decisions,
+    #[cfg(feature = "lab")]
+    scores: custodian::Scores,
     stages: Stages,
     stated: Stated,
 }
@@ -108,6 +110,9 @@ pub struct Decided {
 pub struct Outcome {
     /// One bit a lane.
     pub decisions: Decisions,
+    /// A lab build's.
+    #[cfg(feature = "lab")]
+    pub scores: custodian::Scores,
     /// What it took.
     pub stages: Stages,
     /// The decisions in the log, and their receipts when they are signed.
@@ -253,6 +258,8 @@ impl<const L: usize> Pipeline<L> {
         stages.fold = watch.lap();
         let decisions = self.custodian.decide(epoch, folded, claims.len(), self.threshold);
         stages.decrypt = watch.lap();
+        #[cfg(feature = "lab")]
+        let scores = self.custodian.scores(epoch, folded);
 
         let probe = worker.gateway.digest(self.kernels);
         let requests = worker.gateway.requests(claims.len());
@@ -274,7 +281,13 @@ impl<const L: usize> Pipeline<L> {
         )?;
         stages.attest = watch.lap();
         self.times.add(&stages);
-        Ok(Decided { decisions, stages, stated })
+        Ok(Decided {
+            decisions,
+            #[cfg(feature = "lab")]
+            scores,
+            stages,
+            stated,
+        })
     }
 }
 
@@ -315,8 +328,13 @@ impl<const L: usize> Engine for Pipeline<L> {
     }
 
     fn attest(&self, decided: Decided) -> Result<Outcome> {
-        let Decided { decisions, stages, stated } = decided;
-        Ok(Outcome { decisions, stages, ticket: self.signer.submit(stated)? })
+        Ok(Outcome {
+            decisions: decided.decisions,
+            #[cfg(feature = "lab")]
+            scores: decided.scores,
+            stages: decided.stages,
+            ticket: self.signer.submit(decided.stated)?,
+        })
     }
 
     fn durable(&self, outcome: &Outcome) -> Result<()> {

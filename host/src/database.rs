@@ -11,6 +11,9 @@ use crate::private_file;
 use crate::random::random;
 use crate::shield::shield;
 
+/// Bytes that redb may keep of one in memory: it is read through once, or written at its end.
+pub const CACHE: usize = 16 << 20;
+
 /// How a kind of database is spoken of.
 pub struct Role {
     /// What it is: "template store".
@@ -71,10 +74,12 @@ impl Role {
     ///
     /// Errors: the role's, `E-IO`.
     pub fn open_reader(&self, path: &Path) -> Result<ReadOnlyDatabase> {
-        self.shield(path, || match ReadOnlyDatabase::open(path) {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE);
+        self.shield(path, || match builder.open_read_only(path) {
             Err(DatabaseError::RepairAborted) => {
-                drop(Database::open(path)?);
-                Ok(ReadOnlyDatabase::open(path)?)
+                drop(builder.open(path)?);
+                Ok(builder.open_read_only(path)?)
             }
             reader => Ok(reader?),
         })

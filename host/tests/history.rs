@@ -733,12 +733,13 @@ fn parts_are_one_history() {
     let path = |name: &str| world.dir().join(name);
     let aside = |name: &str| fs::rename(path(name), path(name).with_extension("aside")).unwrap();
     let back = |name: &str| fs::rename(path(name).with_extension("aside"), path(name)).unwrap();
-    let row = |what: &str| {
+    let wrong = |what: &str| {
         let error = world.verify().map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), Kind::Log, "{error}");
         assert!(error.message().contains(what), "{error}");
-        error.row().unwrap()
+        error
     };
+    let row = |what: &str| wrong(what).row().unwrap();
 
     // The oldest may be elsewhere, which is said.
     aside(&a);
@@ -748,17 +749,22 @@ fn parts_are_one_history() {
     all_there(&world, 8..27);
     let error = Reader::open(world.dir()).unwrap().receipt(&[0; 16], &mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::UnknownRequest);
-    let run = symbolon(["log", "verify", world.dir().to_str().unwrap()]);
-    let text = run.ok();
-    assert!(text.contains("before window 2"), "{text}");
+    let dir = world.dir().to_str().unwrap();
+    for noted in [1, 2, 6] {
+        let run = symbolon(["log", "verify", dir, "--contains", &hex(&whole.chain[noted])]);
+        let text = run.ok();
+        assert!(text.contains("before window 2"), "{text}");
+    }
+    let run = symbolon(["log", "verify", dir, "--contains", &hex(&whole.chain[0])]);
+    assert_eq!(run.code, Some(1), "{run:?}");
     back(&a);
     // One from the middle may not, nor may one stand for another.
     aside(&b);
     assert_eq!(row("part before"), 4);
-    fs::copy(path(&c), path(&b)).unwrap();
-    assert_eq!(row("part before"), 4);
-    fs::copy(path(&a), path(&b)).unwrap();
-    assert_eq!(row("part before"), 0);
+    for other in [&a, &c] {
+        fs::copy(path(other), path(&b)).unwrap();
+        wrong("than its name says");
+    }
     back(&b);
     // Of another history under the same keys.
     let twin = divided();
@@ -771,14 +777,33 @@ fn parts_are_one_history() {
     fs::copy(path(&newest), path("receipts-0000000000000024.redb")).unwrap();
     assert_eq!(row("not ended"), 27);
     fs::remove_file(path("receipts-0000000000000024.redb")).unwrap();
+    // What has other names is no part.
+    fs::create_dir(path("receipts-+9.redb")).unwrap();
+    fs::create_dir(path("receipts-0000000000000009.redb")).unwrap();
+    fs::copy(path(&c), path("receipts-8.redb")).unwrap();
+    all_there(&world, 8..16);
     assert_eq!(world.verify().unwrap(), whole);
 
     // Whoever writes needs the newest, which says where it begins.
     let open = || Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).err().unwrap();
     aside(&newest);
     assert_eq!(open().kind(), Kind::Log);
-    assert_eq!(world.verify().unwrap().parts, 3);
+    wrong("not here");
+    let finished = Reader::finished(world.dir()).unwrap();
+    assert_eq!(log::verify(&finished, &world.ring, &|_| {}).unwrap().batches, 24);
     fs::copy(path(&c), path(&newest)).unwrap();
+    assert_eq!(open().kind(), Kind::Log);
+    wrong("not here");
+    // An older copy, of when its seal was whole.
+    let older = twin.dir().join("older");
+    fs::create_dir(&older).unwrap();
+    let signer = Signer::start(
+        Log::create_or_open(&older, DEPLOYMENT.id, seal()).unwrap(),
+        world.keys.clone(),
+        Settings { batches: 4, time: NEVER },
+    );
+    signer.unwrap().submit(stated(0, 3)).unwrap().durable().unwrap();
+    fs::copy(older.join(log::FILE), path(&newest)).unwrap();
     assert_eq!(open().kind(), Kind::Log);
     back(&newest);
     let good = fs::read(path(&newest)).unwrap();
@@ -801,8 +826,9 @@ fn parts_are_one_history() {
 fn a_crash_between_two_parts() {
     let world = divided();
     let last = "receipts-0000000000000016.redb";
-    let states: [(&str, [Option<&str>; 3]); 3] = [
-        ("the next is made", [None, Some(last), Some("garbage")]),
+    let states: [(&str, [Option<&str>; 3]); 4] = [
+        ("the next is being made", [None, Some(last), Some("garbage")]),
+        ("the next is made", [None, Some(last), Some(log::FILE)]),
         ("the old one is ended", [None, Some(last), Some(log::FILE)]),
         ("the old one is renamed", [Some(last), None, Some(log::FILE)]),
     ];
@@ -819,19 +845,49 @@ fn a_crash_between_two_parts() {
         copy(old, last);
         copy(current, log::FILE);
         copy(next, "receipts.next.redb");
-        if next == Some("garbage") {
+        let begun = what.starts_with("the old one");
+        if begun {
+            assert_eq!(Reader::open(crashed.dir()).err().unwrap().kind(), Kind::LogBusy, "{what}");
+        } else {
             crashed.tamper(|transaction| {
                 transaction.open_table(META).unwrap().remove(&b"ended"[..]).unwrap();
             });
+            assert_eq!(crashed.verify().unwrap().batches, 24);
         }
-        assert_eq!(Reader::open(crashed.dir()).err().unwrap().kind(), Kind::LogBusy, "{what}");
+        fs::write(crashed.dir().join("receipts.next.redb.0123"), "not yet whole").unwrap();
         crashed.signer(4, NEVER).finish().unwrap();
-        let all = if next == Some("garbage") { 24 } else { 27 };
+        assert!(!crashed.dir().join("receipts.next.redb.0123").exists());
+        let all = if begun { 27 } else { 24 };
         let report = crashed.verify().unwrap();
         assert_eq!((report.batches, report.unsigned), (all, 0), "{what}");
         all_there(&crashed, 0..all as u8);
         assert_eq!(files(crashed.dir()).len(), if all == 24 { 3 } else { 4 }, "{what}");
     }
+}
+
+/// Where a part cannot be ended nothing is lost, and nothing more is taken in.
+#[test]
+fn a_part_that_cannot_end() {
+    let world = divided();
+    let blocker = world.dir().join("receipts-0000000000000024.redb");
+    fs::create_dir(&blocker).unwrap();
+    let mut log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+    let one = attested(27, 3);
+    log.append(&[(&one, one.batch.hash())], &[]).unwrap();
+    log.divide_at(1, None);
+    for _ in 0..3 {
+        log.append(&[], &[]).unwrap_err();
+    }
+    drop(log);
+    assert_eq!(Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap().tail().batches, 28);
+    fs::remove_dir(&blocker).unwrap();
+    let mut log = Log::create_or_open(world.dir(), DEPLOYMENT.id, seal()).unwrap();
+    log.divide_at(1, None);
+    log.append(&[], &[]).unwrap();
+    drop(log);
+    assert!(blocker.is_file());
+    let report = world.verify().unwrap();
+    assert_eq!((report.parts, report.batches, report.unsigned), (5, 28, 1));
 }
 
 /// Only so many parts are kept, and whoever asks for a receipt meanwhile gets it.

@@ -66,8 +66,13 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
             let report = log::verify(&log, &ring, &|n| bar.inc(n));
             bar.finish_and_clear();
             let report = report?;
-            if noted.is_some_and(|noted| !report.chain.contains(&noted)) {
-                let message = "no window has the noted hash: history was rewritten, or cut off";
+            let is_there = |noted| {
+                let before = report.first_window != 0 && report.previous == noted;
+                before || report.chain.contains(&noted)
+            };
+            if noted.is_some_and(|noted| !is_there(noted)) {
+                let message = "no window has the noted hash: history was rewritten, or cut off, or it is in a part that is \
+                               not here";
                 let file = dir.join(log::FILE);
                 return Err(Error::new(Kind::Log, message).in_file(file.to_string_lossy()));
             }
@@ -78,6 +83,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
                     "windows": report.windows, "unsigned_batches": report.unsigned,
                     "revoked_windows": report.revoked, "last_window": last,
                     "parts": report.parts, "first_window": report.first_window,
+                    "previous_window": hex(&report.previous),
                 });
                 return output.line(line.to_string());
             }

@@ -149,6 +149,10 @@ impl Server<'_> {
                 .warn("there are no API keys: anybody on this machine may enrol and authenticate");
         }
 
+        #[cfg(feature = "lab")]
+        output.warn(
+            "this is a lab build: it tells scores, and who asks often enough learns templates",
+        );
         let store = Writer::open(dir)?;
         let dims = store.dims();
         let layout =

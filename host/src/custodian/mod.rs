@@ -2,8 +2,12 @@
 //! it decided; its [`signer`](crate::signer) signs.
 
 mod epochs;
+#[cfg(feature = "lab")]
+mod lab;
 
 pub use epochs::{Epoch, Epochs, Limits, Rotations};
+#[cfg(feature = "lab")]
+pub use lab::Scores;
 
 use crate::error::Result;
 use crate::identity::VERIFIER;

@@ -20,8 +20,9 @@
 //! of 4 KiB and leaves half of them empty, and many records take redb longer than one.
 //!
 //! A part that has grown to [`Log::divide_at`] ends with its last window, and what no window signs yet is moved to the next,
-//! so each is whole by itself: it is never written again, and can be copied, verified, kept elsewhere or thrown away while
-//! the next is written; and what redb reads after a crash is one part. Numbers go on from part to part.
+//! so each is whole by itself: a moment after it gets its name, when it is closed, it is never written again, and can be copied,
+//! verified, kept elsewhere or thrown away while the next is written; and what redb reads after a crash is one part. Numbers go
+//! on from part to part.
 //!
 //! Statements and leaves are encoded as in receipts, integers little-endian. A window signs the batches
 //! that follow those of the window before it, and names that window's hash. So nothing that was signed
@@ -38,7 +39,7 @@
 //! copy of all of it, seal included; and parts at the beginning may be kept elsewhere. Whoever keeps a receipt, or noted a
 //! window's hash, can tell: [`Report::chain`] has every hash.
 //!
-//! One process writes a log; what it appends is on the disk when [`Log::append`] returns.
+//! One process writes a log, by a lock on `receipts.lock`; what it appends is on the disk when [`Log::append`] returns.
 
 mod part;
 mod read;
@@ -58,7 +59,7 @@ use part::{
 use record::{cut_runs, decode_batch, encode_window, write_runs};
 use redb::{Database, ReadableDatabase, Table};
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,6 +94,8 @@ pub struct Log {
     dir: PathBuf,
     path: PathBuf,
     deployment: [u8; 16],
+    /// Held as long as it is open.
+    _lock: File,
     /// The part that is written; absent when it was closed.
     database: Arc<ArcSwapOption<Database>>,
     start: Start,
@@ -115,16 +118,17 @@ impl Log {
 
     /// Opens the log in `dir`, or creates one for the deployment.
     ///
-    /// Errors: `E-LOG` if its end is not what was last appended under this key: somebody else wrote it, or took the newest
-    /// part away; `E-LOG-FORMAT` if it is damaged, of another version or deployment; `E-LOG-BUSY` while another
+    /// Errors: `E-LOG` if its end is not what was last appended under this key: somebody else wrote it, or the newest part is
+    /// not there, or an older copy of it; `E-LOG-FORMAT` if it is damaged, of another version or deployment; `E-LOG-BUSY` while another
     /// process has it open; `E-IO`, `E-ENTROPY`.
     pub fn create_or_open(dir: &Path, deployment: [u8; 16], seal: SealKey) -> Result<Self> {
         let path = dir.join(FILE);
+        let lock = part::lock(dir)?;
         part::settle(dir)?;
+        let before = part::finished(dir)?;
         if !ROLE.exists(&path)? {
-            if !part::finished(dir)?.is_empty() {
-                let what = "there are parts of a log here, and not the newest";
-                return Err(broken(&path, what));
+            if !before.is_empty() {
+                return Err(misplaced(&path, "there are parts of a log here, and not the newest"));
             }
             let (start, tail) = (Start::default(), Tail::default());
             ROLE.create(&path, |database| {
@@ -147,7 +151,18 @@ impl Log {
             return Err(damaged("it is another deployment's"));
         }
         if opened.ends.ended {
-            return Err(broken(&path, "another part follows on it, which is not there"));
+            return Err(misplaced(&path, "another part follows on it, which is not there"));
+        }
+        if let Some((number, last)) = before.last() {
+            // Where a crash came before it was closed, redb repairs it now.
+            let end = part::read_finished(*number, last, |part| Ok(part.ends))?;
+            if *number >= start.batches
+                || end.batches > start.batches
+                || end.windows > start.windows
+                || !end.ended
+            {
+                return Err(misplaced(&path, "it does not follow on the parts before it"));
+            }
         }
         let tail = tail(&opened)?;
         let mut tree = BatchTree::new();
@@ -178,6 +193,7 @@ impl Log {
             dir,
             path,
             deployment,
+            _lock: lock,
             database,
             start,
             tail,
@@ -191,9 +207,10 @@ impl Log {
         })
     }
 
-    /// Has parts end when so many bytes were written to them, and the oldest removed where more than `keep` have ended.
+    /// Has parts end when so many bytes were written to them, and the oldest removed where more than `keep` have ended: one
+    /// is always kept.
     pub fn divide_at(&mut self, bytes: u64, keep: Option<usize>) {
-        (self.divide_at, self.keep) = (bytes, keep);
+        (self.divide_at, self.keep) = (bytes, keep.map(|keep| keep.max(1)));
     }
 
     /// Where it ends.
@@ -284,6 +301,8 @@ impl Log {
     /// The next is made whole first, then this one is ended, then they are renamed: wherever that stops,
     /// [`part::settle`] can tell how to go on.
     fn divide(&mut self) -> Result<()> {
+        let old = self.database()?;
+        part::check_name(&self.dir, &self.start)?;
         let next = self.dir.join(NEXT);
         match fs::remove_file(&next) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -293,9 +312,7 @@ impl Log {
         }
         let Tail { windows, signed, previous, .. } = self.tail;
         let start = Start { batches: signed, windows, previous };
-        let old = self.database()?;
-        let (runs, bytes) = self.begin(&next, &start, &old)?;
-        // Open, so that nobody else takes it.
+        let runs = self.begin(&next, &start, &old)?;
         let database = part::open(&next)?;
         ROLE.shield(&self.path, || {
             let transaction = old.begin_write()?;
@@ -311,24 +328,26 @@ impl Log {
         part::advance(&self.dir, &self.start)?;
         self.database.store(Some(Arc::new(database)));
         part::close(&self.path, old)?;
-        (self.start, self.runs, self.bytes) = (start, runs, bytes);
+        (self.start, self.runs, self.bytes) = (start, runs, 0);
         tracing::info!(
             batches = signed,
             "the receipt log goes on in another file: the one before has ended"
         );
-        self.drop_oldest()
+        self.drop_oldest();
+        Ok(())
     }
 
-    /// Makes the part that begins there, with what no window signs yet. Gives its runs and bytes.
-    fn begin(&self, next: &Path, start: &Start, old: &Database) -> Result<(u64, u64)> {
+    /// Makes the part that begins there, with what no window signs yet. Gives its runs.
+    fn begin(&self, next: &Path, start: &Start, old: &Database) -> Result<u64> {
         let old = Part::new(&self.path, old)?;
         let mut unsigned = Walk::from(&old, start.batches);
-        let (mut runs, mut bytes, mut failed) = (0, 0, None);
+        let mut hashes = self.unsigned.iter();
+        let (mut runs, mut failed) = (0, None);
         let mut chunk = |size: u64| {
-            let missing = || ROLE.damaged(&self.path, "a batch is missing");
+            let other = || ROLE.damaged(&self.path, "a batch is not what was written");
             let next = |_| match unsigned.next()?.map(decode_batch) {
-                Some(Ok(attested)) => Ok(attested),
-                _ => Err(missing()),
+                Some(Ok(batch)) if hashes.next() == Some(&batch.batch.hash()) => Ok(batch),
+                _ => Err(other()),
             };
             (0..size).map(next).collect::<Result<Vec<_>>>()
         };
@@ -341,8 +360,7 @@ impl Log {
                     failed = Some(error);
                     redb::Error::Corrupted(String::new())
                 })?;
-                let more = write_runs(&mut table, number, &some.iter().collect::<Vec<_>>())?;
-                (runs, bytes) = (runs + more.0, bytes + more.1);
+                runs += write_runs(&mut table, number, &some.iter().collect::<Vec<_>>())?.0;
                 number += some.len() as u64;
             }
             drop(table);
@@ -350,27 +368,31 @@ impl Log {
             let mut meta = transaction.open_table(META)?;
             meta.insert(HEADER, part::header(&self.deployment, start).as_slice())?;
             let (start, tail, chain) = (*start, self.tail, self.chain);
-            End { start, tail, runs, bytes, chain }.write(&self.seal, &mut meta)?;
+            // What is only moved does not count: a part that is long in being signed would be divided again and again.
+            End { start, tail, runs, bytes: 0, chain }.write(&self.seal, &mut meta)?;
             drop(meta);
             Ok(transaction.commit()?)
         });
         match failed {
             Some(error) => Err(error),
-            None => made.map(|()| (runs, bytes)),
+            None => made.map(|()| runs),
         }
     }
 
-    fn drop_oldest(&self) -> Result<()> {
-        let Some(keep) = self.keep else { return Ok(()) };
-        let ended = part::finished(&self.dir)?;
+    /// Where it fails, it is no reason to decide nothing any more.
+    fn drop_oldest(&self) {
+        let Some(keep) = self.keep else { return };
+        let ended = part::finished(&self.dir).unwrap_or_else(|e| {
+            let (code, message) = (e.code(), e.message());
+            tracing::error!(code, message, "the oldest parts of the receipt log are not found");
+            Vec::new()
+        });
         for (number, path) in ended.iter().take(ended.len().saturating_sub(keep)) {
-            // It is no reason to decide nothing any more.
             match fs::remove_file(path) {
                 Ok(()) => tracing::info!(first_batch = number, "the oldest part was removed"),
                 Err(e) => tracing::error!(error = %e, "the oldest part could not be removed"),
             }
         }
-        Ok(())
     }
 
     /// Whoever reads it in this process meanwhile.
@@ -396,6 +418,12 @@ impl Drop for Log {
 
 fn broken(path: &Path, what: &str) -> Error {
     let message = format!("{what}: somebody else wrote it, so nothing is appended or signed");
+    Error::new(Kind::Log, message).in_file(path.to_string_lossy())
+}
+
+fn misplaced(path: &Path, what: &str) -> Error {
+    let message =
+        format!("{what}: somebody moved it, or put an older copy here; nothing is appended");
     Error::new(Kind::Log, message).in_file(path.to_string_lossy())
 }
 

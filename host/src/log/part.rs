@@ -1,16 +1,17 @@
 //! One file of a log.
 
 use redb::{
-    AccessGuard, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition,
+    AccessGuard, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition,
 };
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use symbolon_core::attest::{BatchTree, Digest, WindowPath, WindowTree};
 
 use super::record::{MAX_RUN, decode_batch, decode_window, reach, split};
-use crate::database::Role;
+use crate::database::{self, Role};
 use crate::error::{Error, Kind, Result};
 use crate::isa;
 use crate::private_file;
@@ -20,6 +21,8 @@ use crate::signer::{self, Attested, SignedWindow};
 pub const FILE: &str = "receipts.redb";
 /// The part that is to follow on it, while it is made.
 pub const NEXT: &str = "receipts.next.redb";
+/// Locked by whoever writes.
+const LOCK: &str = "receipts.lock";
 
 pub const ROLE: Role = Role { name: "receipt log", format: Kind::LogFormat, busy: Kind::LogBusy };
 pub const RUNS: TableDefinition<u64, &[u8]> = TableDefinition::new("runs");
@@ -31,8 +34,6 @@ pub const SEAL: &[u8] = b"seal";
 pub const ENDED: &[u8] = b"ended";
 const MAGIC: [u8; 4] = *b"SYLG";
 const VERSION: u8 = 4;
-/// Bytes that redb may keep in memory: a log is written at its end.
-const CACHE: usize = 16 << 20;
 
 /// Where a part begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,22 +75,74 @@ pub fn finished(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("receipts-"));
         let number = number.and_then(|rest| rest.strip_suffix(".redb")?.parse().ok());
-        parts.extend(number.map(|number| (number, entry.path())));
+        // Of one spelling: another's are somebody else's.
+        let number = number.filter(|number| *name == *name_of(*number));
+        if let Some(number) = number
+            && entry.file_type().map_err(error)?.is_file()
+        {
+            parts.push((number, entry.path()));
+        }
     }
     parts.sort();
     Ok(parts)
 }
 
-/// The file of a part that has ended.
-fn name_of(dir: &Path, start: &Start) -> PathBuf {
-    dir.join(format!("receipts-{:016}.redb", start.batches))
+/// The file of a part that has ended and begins with this batch.
+fn name_of(batch: u64) -> String {
+    format!("receipts-{batch:016}.redb")
+}
+
+/// Fails where something has the name that the part is to have once it has ended.
+pub fn check_name(dir: &Path, start: &Start) -> Result<PathBuf> {
+    let to = dir.join(name_of(start.batches));
+    match fs::symlink_metadata(&to) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(to),
+        Err(e) => Err(Error::io(&to, "look for", &e)),
+        Ok(_) => Err(ROLE.damaged(&to, "the part that is to end now has this name")),
+    }
+}
+
+/// What becomes of a part that has ended.
+pub fn read_finished<T>(
+    number: u64,
+    path: &Path,
+    take: impl FnOnce(&Part<'_, ReadOnlyDatabase>) -> Result<T>,
+) -> Result<T> {
+    let database = ROLE.open_reader(path)?;
+    let taken = Part::new(path, &database).and_then(|part| {
+        if part.ends.start.batches != number {
+            let message = "it begins with another batch than its name says";
+            return Err(Error::new(Kind::Log, message).in_file(path.to_string_lossy()));
+        }
+        take(&part)
+    });
+    close(path, database)?;
+    taken
+}
+
+/// Keeps others from writing the log in `dir`, be it between two of its parts, until it is dropped.
+pub fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&path).map_err(|e| Error::io(&path, "open", &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let message = "another process has the log open";
+            Err(Error::new(Kind::LogBusy, message).in_file(dir.join(FILE).to_string_lossy()))
+        }
+        Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", &e)),
+    }
 }
 
 /// Opens a part to write it. After a crash it is repaired, which reads all of it.
 pub fn open(path: &Path) -> Result<Database> {
     ROLE.shield(path, || {
         let mut builder = Database::builder();
-        builder.set_cache_size(CACHE).set_repair_callback(|session| {
+        builder.set_cache_size(database::CACHE).set_repair_callback(|session| {
             let percent = (100.0 * session.progress()) as u32;
             tracing::warn!(percent, "the receipt log was left open by a crash: repairing it");
         });
@@ -99,11 +152,10 @@ pub fn open(path: &Path) -> Result<Database> {
 
 /// Puts the part that is written among those that have ended, and the next in its place.
 pub fn advance(dir: &Path, ended: &Start) -> Result<()> {
-    let (path, to) = (dir.join(FILE), name_of(dir, ended));
-    if to.exists() {
-        return Err(ROLE.damaged(&to, "the part that ends now has this name"));
-    }
+    let (path, to) = (dir.join(FILE), check_name(dir, ended)?);
     fs::rename(&path, &to).map_err(|e| Error::io(&path, "rename", &e))?;
+    // Not after the other: it would take this one's last name.
+    private_file::sync_dir(dir)?;
     install(dir)
 }
 
@@ -113,18 +165,22 @@ fn install(dir: &Path) -> Result<()> {
     private_file::sync_dir(dir)
 }
 
-/// Brings to its end what a crash cut short between two parts.
-///
-/// Whoever divides a log has its files open all the while: so nobody else is in the middle of it.
+/// Brings to its end what a crash cut short between two parts, for whoever has the log's lock.
 pub fn settle(dir: &Path) -> Result<()> {
     let (path, next) = (dir.join(FILE), dir.join(NEXT));
+    // What was not yet whole.
+    let error = |e| Error::io(dir, "look through", &e);
+    for entry in fs::read_dir(dir).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{NEXT}.")) {
+            fs::remove_file(entry.path()).map_err(|e| Error::io(&entry.path(), "remove", &e))?;
+        }
+    }
     if !ROLE.exists(&next)? {
         return Ok(());
     }
     if !ROLE.exists(&path)? {
-        let database = open(&next)?;
-        install(dir)?;
-        return close(&path, database);
+        return install(dir);
     }
     let database = open(&path)?;
     let ends = Part::new(&path, &database)?.ends;
@@ -333,6 +389,10 @@ fn ends(path: &Path, database: &impl ReadableDatabase) -> Result<Ends> {
         [*batches, *windows, *runs, *bytes].map(u64::from_le_bytes);
     if batches < start.batches || windows < start.windows {
         return Err(damaged("it ends before it begins"));
+    }
+    // What comes before the first window is nothing.
+    if start.windows == 0 && start != Start::default() {
+        return Err(nonsense());
     }
     Ok(Ends { deployment, start, batches, windows, runs, bytes, ended })
 }

@@ -11,25 +11,48 @@ use std::time::Duration;
 use super::part::{self, Ends, FILE, Found, NEXT, Part, ROLE};
 use crate::error::{Error, Kind, Result};
 
+/// How often, and how long, one waits for a log to have been divided.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A log, open to be read by any number of processes while none writes; or the parts of one that have ended.
 pub struct Reader {
-    parts: Vec<PathBuf>,
-    /// The last of them, if it is the one that is written.
-    newest: Option<ReadOnlyDatabase>,
+    /// Those that have ended, by the numbers of their first batches; and the one that is written.
+    finished: Vec<(u64, PathBuf)>,
+    newest: Option<(PathBuf, ReadOnlyDatabase)>,
     first: Ends,
     last: Ends,
 }
 
 impl Reader {
-    /// Opens the log in `dir`. Errors: `E-LOG-FORMAT`, `E-LOG-BUSY`, `E-IO`.
+    /// Opens the log in `dir`.
+    ///
+    /// Errors: `E-LOG` where a part follows that is not there; `E-LOG-FORMAT`, `E-LOG-BUSY`, `E-IO`.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
-        if ROLE.exists(&dir.join(NEXT))? {
-            let message = "it is being divided, or a crash cut that short: whoever writes it next brings it to its end";
-            return Err(Error::new(Kind::LogBusy, message).in_file(path.to_string_lossy()));
+        let error = |kind, message| Err(Error::new(kind, message).in_file(path.to_string_lossy()));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let newest = if ROLE.exists(&path)? { Some(ROLE.open_reader(&path)?) } else { None };
+            let ended = match &newest {
+                Some(newest) => Part::new(&path, newest)?.ends.ended,
+                None => !part::finished(dir)?.is_empty(),
+            };
+            if !ended {
+                return Self::of(dir, newest.map(|newest| (path, newest)));
+            }
+            // Either is so for a moment, where somebody divides it just now.
+            if tries < TRIES {
+                drop(newest);
+                thread::sleep(PAUSE);
+            } else if ROLE.exists(&dir.join(NEXT))? {
+                let message = "a crash cut short its being divided: whoever writes it next brings that to its end";
+                return error(Kind::LogBusy, message);
+            } else {
+                return error(Kind::Log, "another part of the log follows, which is not here");
+            }
         }
-        let newest = if ROLE.exists(&path)? { Some(ROLE.open_reader(&path)?) } else { None };
-        Self::of(dir, newest)
     }
 
     /// Opens those of its parts that have ended: somebody may be writing the log.
@@ -39,15 +62,18 @@ impl Reader {
         Self::of(dir, None)
     }
 
-    fn of(dir: &Path, newest: Option<ReadOnlyDatabase>) -> Result<Self> {
-        let mut parts: Vec<_> = part::finished(dir)?.into_iter().map(|(_, path)| path).collect();
-        parts.extend(newest.is_some().then(|| dir.join(FILE)));
-        let Some(last) = parts.len().checked_sub(1) else {
-            let message = format!("no receipt log here: there is no {FILE}");
+    fn of(dir: &Path, newest: Option<(PathBuf, ReadOnlyDatabase)>) -> Result<Self> {
+        let finished = part::finished(dir)?;
+        let ends = Ends::default();
+        let mut reader = Self { finished, newest, first: ends, last: ends };
+        let Some(last) = reader.parts().checked_sub(1) else {
+            let message = if ROLE.exists(&dir.join(FILE))? {
+                "no part of the receipt log has ended yet".to_owned()
+            } else {
+                format!("no receipt log here: there is no {FILE}")
+            };
             return Err(Error::new(Kind::LogFormat, message).in_file(dir.to_string_lossy()));
         };
-        let ends = Ends::default();
-        let mut reader = Self { parts, newest, first: ends, last: ends };
         reader.first = reader.part(0, |part| Ok(part.ends))?;
         reader.last = reader.part(last, |part| Ok(part.ends))?;
         Ok(reader)
@@ -59,26 +85,21 @@ impl Reader {
         index: usize,
         take: impl FnOnce(&Part<'_, ReadOnlyDatabase>) -> Result<T>,
     ) -> Result<T> {
-        let path = &self.parts[index];
-        match &self.newest {
-            Some(newest) if index + 1 == self.parts.len() => take(&Part::new(path, newest)?),
-            _ => {
-                let database = ROLE.open_reader(path)?;
-                let taken = Part::new(path, &database).and_then(|part| take(&part));
-                part::close(path, database)?;
-                taken
-            }
+        match (self.finished.get(index), &self.newest) {
+            (Some((number, path)), _) => part::read_finished(*number, path, take),
+            (None, Some((path, newest))) => take(&Part::new(path, newest)?),
+            (None, None) => Err(Error::new(Kind::LogFormat, "the log has no such part")),
         }
     }
 
     /// Of how many files it is.
     pub fn parts(&self) -> usize {
-        self.parts.len()
+        self.finished.len() + usize::from(self.newest.is_some())
     }
 
     /// Whether the part of this index is one that is never written again.
     pub(super) fn has_ended(&self, index: usize) -> bool {
-        self.newest.is_none() || index + 1 < self.parts.len()
+        index < self.finished.len()
     }
 
     pub(super) fn first(&self) -> &Ends {
@@ -106,14 +127,13 @@ impl Reader {
     /// Errors: `E-UNKNOWN-REQUEST` if the log has no such request, or no window signs its batch yet;
     /// `E-LOG-FORMAT`, `E-IO`.
     pub fn receipt(&self, request: &[u8; 16], out: &mut Vec<u8>) -> Result<()> {
-        for index in (0..self.parts.len()).rev() {
+        for index in (0..self.parts()).rev() {
             match self.part(index, |part| part.receipt(request, 0..u64::MAX, out))? {
                 Found::Receipt => return Ok(()),
                 Found::Nothing => {}
                 Found::Unsigned => {
                     let message = "the request's batch is not signed yet: the next run does it";
-                    let error = Error::new(Kind::UnknownRequest, message);
-                    return Err(error.in_file(self.parts[index].to_string_lossy()));
+                    return Err(Error::new(Kind::UnknownRequest, message));
                 }
             }
         }
@@ -131,9 +151,6 @@ pub struct Handle {
 impl Handle {
     /// Batches that are looked through for a request whose batch is not named.
     pub const SEARCHED: u64 = 4096;
-    /// How often, and how long, one waits for a part to have been ended.
-    const TRIES: u32 = 100;
-    const PAUSE: Duration = Duration::from_millis(10);
 
     pub(super) fn new(dir: PathBuf, database: Arc<ArcSwapOption<Database>>) -> Self {
         Self { dir, database }
@@ -152,18 +169,17 @@ impl Handle {
     ) -> Result<()> {
         let mut tries = 0;
         let found = loop {
-            let found = self.look(request, number, out);
             tries += 1;
-            match found {
+            match self.look(request, number, out) {
                 Ok(Some(found)) => break found,
-                Err(error) if error.kind() != Kind::LogBusy || tries == Self::TRIES => {
-                    return Err(error);
-                }
-                Ok(None) if tries == Self::TRIES => {
+                // It is closed for good.
+                Err(error) if self.database.load().is_none() => return Err(error),
+                Err(error) if error.kind() != Kind::LogBusy || tries == TRIES => return Err(error),
+                Ok(None) if tries == TRIES => {
                     let message = "the receipt log is being divided";
                     return Err(Error::new(Kind::LogBusy, message));
                 }
-                _ => thread::sleep(Self::PAUSE),
+                _ => thread::sleep(PAUSE),
             }
         };
         match found {
@@ -216,17 +232,12 @@ impl Handle {
             if begins >= numbers.end {
                 continue;
             }
-            let database = match ROLE.open_reader(&path) {
+            let look = |part: &Part<'_, _>| part.receipt(request, numbers.clone(), out);
+            match part::read_finished(begins, &path, look) {
+                Ok(Found::Nothing) if begins > numbers.start => {}
                 // Thrown away meanwhile.
-                Err(_) if !path.exists() => continue,
-                opened => opened?,
-            };
-            let found = Part::new(&path, &database)
-                .and_then(|part| part.receipt(request, numbers.clone(), out));
-            part::close(&path, database)?;
-            match found? {
-                Found::Nothing if begins > numbers.start => {}
-                found => return Ok(found),
+                Err(_) if !path.exists() => {}
+                found => return found,
             }
         }
         Ok(Found::Nothing)

@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// A decision that the disk has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     /// The bit.
     pub accept: bool,
@@ -25,6 +25,9 @@ pub struct Verdict {
     pub batch: [u8; 16],
     /// The batch's number in the log.
     pub number: u64,
+    /// The cosine, in a lab build.
+    #[cfg(feature = "lab")]
+    pub score: Option<f64>,
 }
 
 /// What becomes of one item of many.
@@ -77,6 +80,8 @@ impl Reply<Outcome> for Entrant {
                 request: leaf.request,
                 batch: attested.batch.batch,
                 number: batch.ticket.number(),
+                #[cfg(feature = "lab")]
+                score: batch.scores.and_then(|scores| scores.get(lane).copied()),
             };
             newest.add(Decided { verdict, time_ms: attested.batch.time_ms });
             Ok(verdict)

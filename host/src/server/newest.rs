@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 pub const KEPT: usize = 64;
 
 /// A decision that the disk has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decided {
     /// What was decided.
     pub verdict: Verdict,
@@ -55,7 +55,14 @@ mod tests {
     use super::*;
 
     fn decided(number: u64) -> Decided {
-        let verdict = Verdict { accept: true, request: [1; 16], batch: [2; 16], number };
+        let verdict = Verdict {
+            accept: true,
+            request: [1; 16],
+            batch: [2; 16],
+            number,
+            #[cfg(feature = "lab")]
+            score: None,
+        };
         Decided { verdict, time_ms: 7 }
     }
 

@@ -64,7 +64,7 @@ impl Problem {
             Kind::Busy | Kind::Rate | Kind::Locked => StatusCode::TOO_MANY_REQUESTS,
             // Not ready is no failure.
             Kind::NotSigned => StatusCode::ACCEPTED,
-            Kind::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Draining | Kind::LogBusy => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Deadline => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

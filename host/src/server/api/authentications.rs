@@ -34,14 +34,23 @@ pub struct Decision {
     pub batch_number: u64,
     /// Where the receipt will be in a moment.
     pub receipt: String,
+    /// The cosine of embedding and template: in this build, which is one for a laboratory.
+    #[cfg(feature = "lab")]
+    pub score: Option<f64>,
 }
 
 impl From<Verdict> for Decision {
     fn from(verdict: Verdict) -> Self {
-        let Verdict { accept, request, batch, number } = verdict;
-        let request = hex(&request);
-        let receipt = format!("/v1/receipts/{request}?batch={number}");
-        Self { accept, request, batch: hex(&batch), batch_number: number, receipt }
+        let (request, number) = (hex(&verdict.request), verdict.number);
+        Self {
+            accept: verdict.accept,
+            receipt: format!("/v1/receipts/{request}?batch={number}"),
+            request,
+            batch: hex(&verdict.batch),
+            batch_number: number,
+            #[cfg(feature = "lab")]
+            score: verdict.score,
+        }
     }
 }
 

@@ -137,6 +137,7 @@ pub async fn newest(
         (status = 400, description = "E-REQUEST: malformed"),
         (status = 404, description = "E-UNKNOWN-REQUEST"),
         (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
+        (status = 503, description = "E-LOG-BUSY: the server ends, or its log goes on in another file just now"),
     ),
     security(("key" = []))
 )]
@@ -163,6 +164,7 @@ pub async fn fetch(
         (status = 400, description = "E-REQUEST: malformed"),
         (status = 404, description = "E-UNKNOWN-REQUEST"),
         (status = 429, description = "E-BUSY, E-RATE: try again after Retry-After"),
+        (status = 503, description = "E-LOG-BUSY: the server ends, or its log goes on in another file just now"),
     ),
     security(("key" = []))
 )]
