@@ -5,10 +5,10 @@ use crate::report::Report;
 
 /// Other people's libraries too, which nothing else here builds. As `doc` does, so that what is common is checked once.
 pub const WITH_PEERS: [&str; 2] =
-    ["--features", "symbolon-benches/peers,symbolon-benches/instructions"];
+    ["--features", "symbolon-benches/peers,symbolon-benches/instructions,symbolon-host/otlp,symbolon-host/lab"];
 const CORE_FEATURES: &str = "critical-section,defmt,hazmat,valgrind";
 
-/// Lints the workspace, the benches with their features, then core on its own: bare, and with all it has.
+/// Lints the workspace, benches and host with their features, then core on its own: bare, and with all it has.
 pub fn run(report: &mut Report) {
     report.step("clippy: workspace", || {
         let mut command = cargo(["clippy", "--workspace", "--all-targets"]);

@@ -5,8 +5,8 @@ use std::process::Command;
 use crate::cargo::{cargo, examples, run as run_command, target_dir};
 use crate::report::{Report, Unmet};
 
-/// Runs the workspace's tests, core's examples, the tests that ask another library, then those of the
-/// whole scheme again on each slower kind of kernel.
+/// Runs the workspace's tests, core's examples, those of the host's feature, the tests that ask another
+/// library, then those of the whole scheme again on each slower kind of kernel.
 pub fn run(report: &mut Report) {
     report.step("test", || run_command(&mut cargo(["test", "--workspace"])));
     report.step("test: examples", || {
@@ -14,6 +14,15 @@ pub fn run(report: &mut Report) {
         run_command(&mut cargo(["build", "--workspace", "--examples"]))?;
         let folder = target_dir()?.join("debug/examples");
         examples()?.iter().try_for_each(|name| run_command(&mut Command::new(folder.join(name))))
+    });
+    report.step("test: features of the host", || {
+        // Of the whole workspace, as above, so that little else than the host is built anew; and that hardly optimised.
+        let plain = ["--config", "profile.dev.package.symbolon-host.opt-level=0"];
+        let features = ["test", "--workspace", "--features", "symbolon-host/otlp,symbolon-host/lab"];
+        let test = |test: &[&str]| run_command(cargo(features).args(plain).arg("--test").args(test));
+        test(&["otlp"])?;
+        // What a lab build answers.
+        test(&["server", "from_enrolment_to_receipt_to_removal"])
     });
     report.step("test: second opinion", || {
         let package = ["test", "-p", "symbolon-benches", "--no-default-features"];

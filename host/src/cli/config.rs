@@ -9,7 +9,7 @@ use crate::batching::Strategy;
 use crate::custodian::Limits as KeyLimits;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
-use crate::server::{Limits, listen};
+use crate::server::{Limits, listen, traces};
 use clap::{Arg, ArgAction, ArgMatches, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -56,6 +56,7 @@ values! {
     u64: "a whole number", ToString::to_string;
     f64: "a number", |value| format!("{value:?}");
     bool: "true or false", ToString::to_string;
+    String: "text", |value| quoted(value);
     SocketAddr: "an address with a port, such as 127.0.0.1:8320", |value| quoted(value);
 }
 
@@ -259,6 +260,11 @@ settings! {
         "How long requests are served once the server is told to stop, while /readyz says 503: for load balancers to see it";
     "drain.seconds", drain_seconds: u64 = 30, Some(0..=3600),
         "How long what is under way may take after that";
+    "otlp.endpoint", otlp_endpoint: String = String::new(), None,
+        "Where spans of requests are sent: http://HOST:PORT of an OpenTelemetry collector on this machine, which does the TLS, as \
+         this is plain HTTP; nowhere if empty. Takes a build with --features otlp";
+    "otlp.ratio", otlp_ratio: f64 = 0.01, Some(0.0..=1.0),
+        "The part, 0.0 to 1.0, that is recorded of the requests without a traceparent header; with one its sender decides";
     "log-level", log_level: Level = Level::Info, None,
         "What is logged: error, warn, info, debug or trace";
     "log-json", log_json: bool = false, None,
@@ -398,6 +404,12 @@ impl Read {
                 }
             }
             _ => self.wrong(place, "tls.chain and tls.key: one needs the other".into()),
+        }
+        let endpoint = &config.otlp_endpoint;
+        if !endpoint.is_empty()
+            && let Err(error) = traces::check(endpoint)
+        {
+            self.wrong(place, format!("otlp.endpoint: {error}"));
         }
         let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let least = Limits::least_body_bytes(bytes(config.batch_bytes));
@@ -625,6 +637,29 @@ mod tests {
         assert_eq!(read("listen = \"[::1]:0\"", &[]).mistakes, []);
         assert_eq!(read("listen = \"192.0.2.1:0\"", &[]).mistakes.len(), 1);
         assert_eq!(read("listen = \"192.0.2.1:0\"\ninsecure = true", &[]).mistakes, []);
+    }
+
+    #[test]
+    fn spans_go_to_a_collector_in_builds_that_can() {
+        let wrong = |endpoint: &str| {
+            let read = read(&format!("otlp.endpoint = \"{endpoint}\"\notlp.ratio = 0.5"), &[]);
+            assert_eq!(read.config.otlp_ratio, 0.5);
+            read.config().err().map(|error| (error.kind(), error.to_string()))
+        };
+        assert_eq!(wrong(""), None);
+        let built = cfg!(feature = "otlp");
+        match wrong("http://127.0.0.1:4318") {
+            None => assert!(built),
+            Some((kind, what)) => {
+                assert!(!built && what.contains("without --features otlp"), "{what}");
+                assert_eq!(kind, Kind::Config);
+            }
+        }
+        let (kind, what) = wrong("https://127.0.0.1:4318").unwrap();
+        assert_eq!((kind, what.contains("http://HOST:PORT")), (Kind::Config, built), "{what}");
+        for ratio in ["1.1", "-0.1", "nan"] {
+            assert_eq!(read(&format!("otlp.ratio = {ratio}"), &[]).mistakes.len(), 1, "{ratio}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::server::listen::{self, Settings};
 use crate::server::meter::Allowance;
 use crate::server::roster::{Registrar, Roster};
 use crate::server::sessions::{self, Sessions};
+use crate::server::traces::Traces;
 use crate::server::{self, Limits, Parts};
 use crate::session::{self, DeviceKey};
 use crate::signer::Signer;
@@ -223,6 +224,7 @@ impl Server<'_> {
                 time: minutes(config.idempotency_minutes),
             })?,
             sessions,
+            traces: self.traces()?,
         };
         let metrics = server::run(parts, self.limits(), &self.sockets()?, |address| {
             self.ready(address, output)
@@ -287,6 +289,17 @@ impl Server<'_> {
         Ok(Some(sessions))
     }
 
+    /// Spans, where there is a collector.
+    fn traces(&self) -> Result<Option<Traces>> {
+        let config = self.config;
+        let start = || Traces::start(&config.otlp_endpoint, config.otlp_ratio, self.scheme());
+        (!config.otlp_endpoint.is_empty()).then(start).transpose()
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.config.tls_chain.is_some() { "https" } else { "http" }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             batch_bytes: large(self.config.batch_bytes),
@@ -324,7 +337,7 @@ impl Server<'_> {
 
     /// Says where it listens; for the demonstration, how to authenticate.
     fn ready(&self, address: SocketAddr, output: &mut Output) -> Result<()> {
-        let scheme = if self.config.tls_chain.is_some() { "https" } else { "http" };
+        let scheme = self.scheme();
         let base = format!("{scheme}://{address}");
         tracing::info!(%address, scheme, "listening");
         if output.is_json() {

@@ -24,6 +24,7 @@
 //! | [`newest`] | the newest decisions |
 //! | [`status`] | every number, and the rates of the last seconds |
 //! | [`metrics`] | the numbers for Prometheus |
+//! | [`traces`] | spans for a collector, in builds with `otlp` |
 //!
 //! A few threads serve sockets; the service's workers have the cores. An answer is one bit and where its receipt will
 //! be; scores are not even in this process's reach. Embeddings are wiped as soon as they are quantised, and those when
@@ -55,6 +56,7 @@
 //! + sessions (100 + 1.5 KiB)            sessions and, of those in use, their keys
 //! + 64 MiB + 82 verdicts                the registry's cache, and that of verdicts
 //! + workers x 1 MiB                     working memory of the pipeline, and the keys
+//! + 2560 x 3 KiB                        spans that wait, or are being sent, where there is a collector
 //! ```
 //!
 //! The sizes are estimates from the types, not measurements;
@@ -77,6 +79,11 @@ pub mod problem;
 pub mod roster;
 pub mod sessions;
 pub mod status;
+#[cfg(feature = "otlp")]
+pub mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "untraced.rs"]
+pub mod traces;
 mod traffic;
 
 use crate::error::{Error, Kind, Result};
@@ -154,6 +161,8 @@ pub struct Parts {
     pub idempotency: idempotency::Idempotency,
     /// Sessions, where there is a registry of identities.
     pub sessions: Option<Arc<sessions::Sessions>>,
+    /// Where spans go, if anywhere. The last are sent when it is dropped, at the end of all.
+    pub traces: Option<traces::Traces>,
 }
 
 /// A server's state.
@@ -386,6 +395,7 @@ mod tests {
             })
             .unwrap(),
             sessions: None,
+            traces: None,
         };
         let second = Duration::from_secs(1);
         let limits = Limits {

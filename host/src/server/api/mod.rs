@@ -123,11 +123,16 @@ async fn front(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let route = route.as_ref().map(MatchedPath::as_str);
+    let traces = app.parts.traces.as_ref();
+    let span = traces.and_then(|traces| traces.begin(&request, route, id.as_ref()));
     let mut under_way = UnderWay { http: &app.http, route, answered: false };
     let mut response = next.run(request).await;
     under_way.answered = true;
     let (status, time) = (response.status().as_u16(), began.elapsed());
     app.http.answered(route, status, time);
+    if let Some(span) = span {
+        span.answered(status, time);
+    }
     if let Some(id) = id {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(%method, route, status, us, request_id = id.to_str().ok(), "answered");
