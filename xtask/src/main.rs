@@ -50,14 +50,14 @@ enum Task {
     ///
     /// Changes nothing. `cargo fmt` formats, with the settings in rustfmt.toml.
     Fmt,
-    /// Lint: clippy over everything, benches with their peers and the host with `otlp` too, then over core
-    /// alone, without features and with all of them.
+    /// Lint: clippy over everything, benches with their peers and the host with its features, then over the
+    /// host without, and core alone, without features and with all of them.
     ///
     /// Cargo unites features across a workspace, so a workspace build never sees core the way a
     /// firmware build does. Hence the extra runs.
     Clippy,
     /// Run the workspace's tests: `cargo test --workspace`, which uses the processor's fastest kernels,
-    /// then core's examples, which check their own answers, then the host's test of its feature `otlp`,
+    /// then core's examples, which check their own answers, then the host's tests of its features,
     /// then the tests of the whole scheme on portable and on AVX2 kernels.
     Test,
     /// Build the documentation and refuse broken links and missing docs.

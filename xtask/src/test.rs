@@ -18,8 +18,10 @@ pub fn run(report: &mut Report) {
     report.step("test: features of the host", || {
         // Of the whole workspace, as above, so that little else than the host is built anew; and that hardly optimised.
         let plain = ["--config", "profile.dev.package.symbolon-host.opt-level=0"];
-        let features = ["test", "--workspace", "--features", "symbolon-host/otlp,symbolon-host/lab"];
-        let test = |test: &[&str]| run_command(cargo(features).args(plain).arg("--test").args(test));
+        let features =
+            ["test", "--workspace", "--features", "symbolon-host/otlp,symbolon-host/lab"];
+        let test =
+            |test: &[&str]| run_command(cargo(features).args(plain).arg("--test").args(test));
         test(&["otlp"])?;
         // What a lab build answers.
         test(&["server", "from_enrolment_to_receipt_to_removal"])
