@@ -259,7 +259,7 @@ impl<const L: usize> Pipeline<L> {
         let decisions = self.custodian.decide(epoch, folded, claims.len(), self.threshold);
         stages.decrypt = watch.lap();
         #[cfg(feature = "lab")]
-        let scores = self.custodian.scores(epoch, folded);
+        let scores = self.custodian.scores(epoch, folded, decisions);
 
         let probe = worker.gateway.digest(self.kernels);
         let requests = worker.gateway.requests(claims.len());

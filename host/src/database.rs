@@ -57,7 +57,9 @@ impl Role {
         new.push(format!(".{:016x}", u64::from_le_bytes(random()?)));
         let new = Path::new(&new);
         let made = private_file::create(new, b"")
-            .and_then(|()| self.shield(new, || fill(&Database::create(new)?)))
+            .and_then(|()| {
+                self.shield(new, || fill(&Database::builder().set_cache_size(CACHE).create(new)?))
+            })
             .and_then(|()| match fs::hard_link(new, path) {
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                     Err(Error::io(path, "create", &e))

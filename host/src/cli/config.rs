@@ -222,7 +222,7 @@ settings! {
         "Of these from one address, or one IPv6 network; a proxy is one";
     "limits.header-ms", header_ms: u64 = 5000, Some(10..=600_000),
         "In which a connection's first request must have begun; and after which one is closed whose peer takes no more of a \
-         response";
+         large response";
     "limits.idle-ms", idle_ms: u64 = 75_000, Some(10..=3_600_000),
         "After which a connection is closed that has nothing under way; longer than a load balancer in front keeps its own";
     "limits.body-ms", body_ms: u64 = 10_000, Some(10..=600_000),

@@ -7,7 +7,7 @@ use crate::keyring::{Keyring, hex, parse_id, unhex};
 use crate::log::{self, Reader};
 use clap::Subcommand;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Verify the receipt log, or have a receipt from it again.
 ///
@@ -31,7 +31,7 @@ enum Command {
     Verify {
         /// The directory with receipts.redb.
         dir: PathBuf,
-        /// Only the parts that have ended, beside a server that writes the log.
+        /// Only the parts that have ended: beside a server that writes the log, or where they are kept.
         #[arg(long)]
         finished: bool,
         /// The keyring; by default verify.key in DIR.
@@ -48,6 +48,9 @@ enum Command {
     Receipt {
         /// The directory with receipts.redb.
         dir: PathBuf,
+        /// Only from the parts that have ended: beside a server, or where they are kept.
+        #[arg(long)]
+        finished: bool,
         /// The request's id: 32 hexadecimal digits.
         request: String,
         /// Where to; takes the place of receipts only.
@@ -61,7 +64,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
         Command::Verify { dir, finished, keys, revoked, contains } => {
             let noted = contains.as_deref().map(digest).transpose()?;
             let ring = Keyring::load(keys.as_ref().unwrap_or(dir), revoked.as_deref())?;
-            let log = if *finished { Reader::finished(dir)? } else { Reader::open(dir)? };
+            let log = open(dir, *finished)?;
             let bar = output.progress("verifying", log.batches() as usize);
             let report = log::verify(&log, &ring, &|n| bar.inc(n));
             bar.finish_and_clear();
@@ -112,14 +115,14 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
                 None => Ok(()),
             }
         }
-        Command::Receipt { dir, request, out } => {
+        Command::Receipt { dir, finished, request, out } => {
             let wrong = || {
                 let message = "a request's id is 32 hexadecimal digits";
                 Error::new(Kind::Argument, message).in_field("REQUEST")
             };
             let request = parse_id(request).ok_or_else(wrong)?;
             let mut bytes = Vec::new();
-            Reader::open(dir)?.receipt(&request, &mut bytes)?;
+            open(dir, *finished)?.receipt(&request, &mut bytes)?;
             let mut file = Receipts::create(out)?;
             file.write(&bytes)?;
             file.finish()?;
@@ -130,6 +133,10 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Result<()> {
             output.line(format!("wrote the receipt to {out}"))
         }
     }
+}
+
+fn open(dir: &Path, finished: bool) -> Result<Reader> {
+    if finished { Reader::finished(dir) } else { Reader::open(dir) }
 }
 
 /// A window's hash. Errors: `E-ARGUMENT`.

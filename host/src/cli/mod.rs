@@ -39,6 +39,12 @@ use symbolon_core::matching::{Layout, Threshold};
 use symbolon_platform::locked::{OnFailure, Options};
 use symbolon_platform::process::{self, Hardened};
 
+const VERSION: &str = if cfg!(feature = "lab") {
+    concat!(env!("CARGO_PKG_VERSION"), ", a lab build: it tells scores")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Authenticates people by biometrics: probes are matched while they are encrypted.
 ///
 /// 32 people's probes fill one BFV ciphertext; one multiplication under encryption scores all 32; the
@@ -56,7 +62,7 @@ use symbolon_platform::process::{self, Hardened};
 /// The environment variable SYMBOLON_ISA (scalar, avx2, avx512, neon) forces the processor's
 /// instructions to use; by default the fastest it has.
 #[derive(Parser)]
-#[command(name = "symbolon", version, max_term_width = 100)]
+#[command(name = "symbolon", version = VERSION, max_term_width = 100)]
 struct Arguments {
     /// Print JSON for machines: results on standard output, errors on standard error.
     #[arg(long, global = true)]

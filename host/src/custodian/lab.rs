@@ -5,16 +5,18 @@
 
 use super::{Custodian, Epoch};
 use symbolon_core::bfv::noise::folded_scores;
-use symbolon_core::matching::{Folded, MAX_USERS};
+use symbolon_core::matching::{Decisions, Folded, MAX_USERS};
 
-/// The cosines of a batch's lanes; nothing of a batch that would be refused.
+/// The cosines of a batch's lanes; nothing of a batch that was refused.
 pub type Scores = Option<[f64; MAX_USERS]>;
 
 impl<const L: usize> Custodian<L> {
-    /// The scores of a batch that was decided.
-    pub fn scores(&self, epoch: &Epoch<L>, folded: &Folded<L>) -> Scores {
-        let (scores, refused) = folded_scores(self.kernels, epoch.secret(), folded);
-        let scale = f64::from(folded.layout().scale());
-        (!refused).then(|| scores.map(|score| f64::from(score) / (scale * scale)))
+    /// The scores of a batch that was decided so.
+    pub fn scores(&self, epoch: &Epoch<L>, folded: &Folded<L>, decisions: Decisions) -> Scores {
+        (!decisions.refused).then(|| {
+            let (scores, _) = folded_scores(self.kernels, epoch.secret(), folded);
+            let scale = f64::from(folded.layout().scale());
+            scores.map(|score| f64::from(score) / (scale * scale))
+        })
     }
 }

@@ -64,11 +64,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
-use symbolon_core::attest::{self, BatchTree, Digest, Domain, MAX_LEAVES, commit};
+use symbolon_core::attest::{self, Batch, BatchTree, Digest, Domain, Leaf, MAX_LEAVES, commit};
 use zeroize::Zeroizing;
 
 const SEAL_DOMAIN: Domain = Domain::new("symbolon/log-seal/v4");
 const LINK: Domain = Domain::new("symbolon/log-link/v1");
+/// Bytes of a batch of 32.
+const FULL_BATCH: u64 = (Batch::SIZE + MAX_LEAVES * Leaf::SIZE) as u64;
+/// Bytes that are soon moved to another part.
+const LITTLE: u64 = 16 << 20;
 /// Batches that are moved to another part at once.
 const MOVED: u64 = 256;
 
@@ -109,6 +113,8 @@ pub struct Log {
     chain: Digest,
     seal: SealKey,
     divide_at: u64,
+    /// Bytes before which that is not tried again.
+    not_before: u64,
     keep: Option<usize>,
 }
 
@@ -154,16 +160,27 @@ impl Log {
             return Err(misplaced(&path, "another part follows on it, which is not there"));
         }
         if let Some((number, last)) = before.last() {
-            // Where a crash came before it was closed, redb repairs it now.
-            let end = part::read_finished(*number, last, |part| Ok(part.ends))?;
-            if *number >= start.batches
-                || end.batches > start.batches
-                || end.windows > start.windows
-                || !end.ended
-            {
+            let follows = *number < start.batches
+                // Where a crash came before it was closed, redb repairs it now.
+                && match part::read_finished(*number, last, |part| Ok(part.ends)) {
+                    Ok(end) => {
+                        end.ended
+                            && end.deployment == deployment
+                            && end.batches <= start.batches
+                            && end.windows <= start.windows
+                    }
+                    // Somebody is putting it there, or it is damaged: nothing is appended to it.
+                    Err(error) => {
+                        let (code, message) = (error.code(), error.message());
+                        tracing::warn!(code, message, "the part before cannot be read");
+                        true
+                    }
+                };
+            if !follows {
                 return Err(misplaced(&path, "it does not follow on the parts before it"));
             }
         }
+        part::check_name(dir, &start)?;
         let tail = tail(&opened)?;
         let mut tree = BatchTree::new();
         // The last one too where all are signed: nothing may stand behind it.
@@ -203,12 +220,13 @@ impl Log {
             chain,
             seal,
             divide_at,
+            not_before: 0,
             keep: None,
         })
     }
 
-    /// Has parts end when so many bytes were written to them, and the oldest removed where more than `keep` have ended: one
-    /// is always kept.
+    /// Has parts end when so many bytes were written to them, or later, where what is not signed yet is more than half of
+    /// that; and the oldest removed where more than `keep` have ended: one is always kept.
     pub fn divide_at(&mut self, bytes: u64, keep: Option<usize>) {
         (self.divide_at, self.keep) = (bytes, keep.map(|keep| keep.max(1)));
     }
@@ -248,11 +266,12 @@ impl Log {
             let message = "a batch or a window that nobody could read again";
             return Err(Error::new(Kind::Argument, message));
         }
-        if self.bytes >= self.divide_at && self.tail.windows > self.start.windows {
-            self.divide().inspect_err(|_| {
-                // What it had may be in the next part by now.
-                let _ = self.close();
-            })?;
+        let moved = self.unsigned.len() as u64 * FULL_BATCH;
+        if self.bytes >= self.divide_at.max(self.not_before)
+            && self.tail.windows > self.start.windows
+            && moved <= self.divide_at.max(LITTLE) / 2
+        {
+            self.divide()?;
         }
         let added: Vec<_> = batches.iter().map(|(attested, _)| *attested).collect();
         let hashes = || batches.iter().map(|(_, hash)| *hash);
@@ -299,9 +318,35 @@ impl Log {
     /// Ends the part where its last window ends, and goes on in another.
     ///
     /// The next is made whole first, then this one is ended, then they are renamed: wherever that stops,
-    /// [`part::settle`] can tell how to go on.
+    /// [`part::settle`] can tell how to go on. Where the next cannot be made, this one goes on for a while.
+    ///
+    /// Errors: `E-LOG-FORMAT`, `E-IO`; the log is closed then, as what it had may be in the next part.
     fn divide(&mut self) -> Result<()> {
         let old = self.database()?;
+        let Tail { windows, signed, previous, .. } = self.tail;
+        let start = Start { batches: signed, windows, previous };
+        let (database, runs) = match self.prepare(&start, &old) {
+            Ok(next) => next,
+            Err(error) => {
+                let (code, message) = (error.code(), error.message());
+                tracing::error!(code, message, "the receipt log cannot go on in another file yet");
+                self.not_before = self.bytes.saturating_add(self.divide_at.max(LITTLE) / 16);
+                return Ok(());
+            }
+        };
+        self.change_over(start, runs, database, old).inspect_err(|_| {
+            let _ = self.close();
+        })?;
+        tracing::info!(
+            batches = signed,
+            "the receipt log goes on in another file: the one before has ended"
+        );
+        self.drop_oldest();
+        Ok(())
+    }
+
+    /// Makes the part that begins there. Gives it and its runs.
+    fn prepare(&self, start: &Start, old: &Database) -> Result<(Database, u64)> {
         part::check_name(&self.dir, &self.start)?;
         let next = self.dir.join(NEXT);
         match fs::remove_file(&next) {
@@ -310,10 +355,19 @@ impl Log {
             }
             _ => {}
         }
-        let Tail { windows, signed, previous, .. } = self.tail;
-        let start = Start { batches: signed, windows, previous };
-        let runs = self.begin(&next, &start, &old)?;
-        let database = part::open(&next)?;
+        let runs = self.begin(&next, start, old)?;
+        Ok((part::open(&next)?, runs))
+    }
+
+    /// Ends this part, and goes on in the one that begins there.
+    fn change_over(
+        &mut self,
+        start: Start,
+        runs: u64,
+        database: Database,
+        old: Arc<Database>,
+    ) -> Result<()> {
+        let signed = start.batches;
         ROLE.shield(&self.path, || {
             let transaction = old.begin_write()?;
             let runs = cut_runs(&mut transaction.open_table(RUNS)?, signed)?;
@@ -328,12 +382,7 @@ impl Log {
         part::advance(&self.dir, &self.start)?;
         self.database.store(Some(Arc::new(database)));
         part::close(&self.path, old)?;
-        (self.start, self.runs, self.bytes) = (start, runs, 0);
-        tracing::info!(
-            batches = signed,
-            "the receipt log goes on in another file: the one before has ended"
-        );
-        self.drop_oldest();
+        (self.start, self.runs, self.bytes, self.not_before) = (start, runs, 0, 0);
         Ok(())
     }
 
@@ -401,7 +450,10 @@ impl Log {
     }
 
     fn database(&self) -> Result<Arc<Database>> {
-        self.database.load_full().ok_or_else(|| ROLE.damaged(&self.path, "it was closed"))
+        self.database.load_full().ok_or_else(|| {
+            let error = Error::new(Kind::Io, "the receipt log was closed when it failed");
+            error.in_file(self.path.to_string_lossy())
+        })
     }
 
     fn close(&self) -> Result<()> {

@@ -4,7 +4,7 @@ use redb::{
     AccessGuard, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableDefinition,
 };
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::signer::{self, Attested, SignedWindow};
 pub const FILE: &str = "receipts.redb";
 /// The part that is to follow on it, while it is made.
 pub const NEXT: &str = "receipts.next.redb";
-/// Locked by whoever writes.
+/// Locked by whoever writes; empty, and of no use while nobody does.
 const LOCK: &str = "receipts.lock";
 
 pub const ROLE: Role = Role { name: "receipt log", format: Kind::LogFormat, busy: Kind::LogBusy };
@@ -77,8 +77,9 @@ pub fn finished(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
         let number = number.and_then(|rest| rest.strip_suffix(".redb")?.parse().ok());
         // Of one spelling: another's are somebody else's.
         let number = number.filter(|number| *name == *name_of(*number));
+        // A link may lead to another disk.
         if let Some(number) = number
-            && entry.file_type().map_err(error)?.is_file()
+            && fs::metadata(entry.path()).is_ok_and(|found| found.is_file())
         {
             parts.push((number, entry.path()));
         }
@@ -102,6 +103,12 @@ pub fn check_name(dir: &Path, start: &Start) -> Result<PathBuf> {
     }
 }
 
+/// Whether somebody writes the log in `dir`.
+pub fn is_written(dir: &Path) -> bool {
+    let would_block = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    File::open(dir.join(LOCK)).is_ok_and(would_block)
+}
+
 /// What becomes of a part that has ended.
 pub fn read_finished<T>(
     number: u64,
@@ -123,11 +130,21 @@ pub fn read_finished<T>(
 /// Keeps others from writing the log in `dir`, be it between two of its parts, until it is dropped.
 pub fn lock(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK);
-    let mut options = OpenOptions::new();
+    let mut options = File::options();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path).map_err(|e| Error::io(&path, "open", &e))?;
+    let error = |e| Error::io(&path, "open", &e);
+    let file = options.open(&path).map_err(error)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let [ours, theirs] = [file.metadata().map_err(error)?, dir.metadata().map_err(error)?];
+        if ours.uid() != theirs.uid() {
+            // Root's, it would keep out whoever has the directory. They may make another.
+            let _ = fchown(&file, Some(theirs.uid()), Some(theirs.gid()));
+        }
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -172,7 +189,11 @@ pub fn settle(dir: &Path) -> Result<()> {
     let error = |e| Error::io(dir, "look through", &e);
     for entry in fs::read_dir(dir).map_err(error)? {
         let entry = entry.map_err(error)?;
-        if entry.file_name().to_string_lossy().starts_with(&format!("{NEXT}.")) {
+        let name = entry.file_name();
+        let end = name.to_str().and_then(|name| name.strip_prefix(NEXT)?.strip_prefix('.'));
+        let is_ours = end
+            .is_some_and(|end| end.len() == 16 && end.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if is_ours && entry.file_type().map_err(error)?.is_file() {
             fs::remove_file(entry.path()).map_err(|e| Error::io(&entry.path(), "remove", &e))?;
         }
     }

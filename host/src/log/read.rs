@@ -34,7 +34,10 @@ impl Reader {
         let mut tries = 0;
         loop {
             tries += 1;
-            let newest = if ROLE.exists(&path)? { Some(ROLE.open_reader(&path)?) } else { None };
+            let newest = match ROLE.open_reader(&path) {
+                Err(_) if !ROLE.exists(&path)? => None,
+                opened => Some(opened?),
+            };
             let ended = match &newest {
                 Some(newest) => Part::new(&path, newest)?.ends.ended,
                 None => !part::finished(dir)?.is_empty(),
@@ -43,14 +46,17 @@ impl Reader {
                 return Self::of(dir, newest.map(|newest| (path, newest)));
             }
             // Either is so for a moment, where somebody divides it just now.
-            if tries < TRIES {
-                drop(newest);
+            drop(newest);
+            if tries < TRIES && part::is_written(dir) {
                 thread::sleep(PAUSE);
+            } else if tries == 1 {
+                // Nobody does; but somebody may just have ended.
             } else if ROLE.exists(&dir.join(NEXT))? {
                 let message = "a crash cut short its being divided: whoever writes it next brings that to its end";
                 return error(Kind::LogBusy, message);
             } else {
-                return error(Kind::Log, "another part of the log follows, which is not here");
+                let message = "another part of the log follows, which is not here: see --finished";
+                return error(Kind::Log, message);
             }
         }
     }

@@ -7,7 +7,7 @@
 use super::access::{Read, Watch};
 use super::peers::{Peers, Seat};
 use super::traffic::Traffic;
-use super::{App, api, status};
+use super::{App, Limits, api, status};
 use crate::error::{Error, Kind, Result};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -53,7 +53,7 @@ pub struct Settings {
     /// Of these from one address, or one IPv6 network; more are closed.
     pub per_address: usize,
     /// In which TLS is agreed, and then the first head must have come; and after which a connection is closed whose peer takes
-    /// nothing of a response.
+    /// nothing of a response, as long as there is more of it than the 64 KiB that are ready to be sent.
     pub header_time: Duration,
     /// After which one is closed that has nothing under way any more, or only part of another head.
     pub idle_time: Duration,
@@ -340,11 +340,14 @@ impl Connection {
             _ = end.wait_for(|end| *end) => true,
         };
         if goes_on {
+            // A first head that has begun is waited for no longer than before.
+            let Limits { body_time, .. } = app.limits;
+            let time = if traffic.has_begun() { body_time } else { header_time.min(body_time) };
             traffic.moved();
             served.as_mut().graceful_shutdown();
             tokio::select! {
                 _ = &mut served => (),
-                () = traffic.still(app.limits.body_time, app.limits.body_time) => (),
+                () = traffic.still(time, body_time) => (),
             }
         }
         // Whoever sees that it has gone finds its place free.

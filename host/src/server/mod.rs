@@ -27,7 +27,7 @@
 //! | [`traces`] | spans for a collector, in builds with `otlp` |
 //!
 //! A few threads serve sockets; the service's workers have the cores. An answer is one bit and where its receipt will
-//! be; scores are not even in this process's reach. Embeddings are wiped as soon as they are quantised, and those when
+//! be; scores never leave the custodian but in lab builds. Embeddings are wiped as soon as they are quantised, and those when
 //! they are encrypted; what the HTTP library and the kernel have buffered of a request is not.
 //!
 //! # When something fails for good
