@@ -282,16 +282,19 @@ impl<const L: usize> Field<'_, L> {
         })
     }
 
-    /// Every strategy at rising rates; the most it does first.
+    /// Every strategy at rising rates, one after the other at each, as a machine's speed changes; the most it does first.
     fn compare(&self, time: Duration, output: &Output) -> Result<Vec<Shown>> {
         let most = self.measure(Choice::Window, Pattern::Closed(CONCURRENCY), time, output)?;
         let capacity = most.rate();
         let mut runs = vec![most];
-        for strategy in Choice::ALL {
-            for percent in [10.0, 25.0, 50.0, 75.0, 90.0, 95.0] {
-                let rate = Pattern::Open(capacity * percent / 100.0);
+        let mut strategies = Choice::ALL;
+        for percent in [10.0, 25.0, 50.0, 75.0, 90.0, 95.0] {
+            let rate = Pattern::Open(capacity * percent / 100.0);
+            for strategy in strategies {
                 runs.push(self.measure(strategy, rate, time, output)?);
             }
+            // None is always the last.
+            strategies.rotate_left(1);
         }
         Ok(runs)
     }
