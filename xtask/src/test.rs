@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::cargo::{cargo, examples, run as run_command, target_dir};
 use crate::report::{Report, Unmet};
 
-/// Runs the workspace's tests, core's examples, those of the host's feature, the tests that ask another
+/// Runs the workspace's tests, core's examples, those of the host's features, the tests that ask another
 /// library, then those of the whole scheme again on each slower kind of kernel.
 pub fn run(report: &mut Report) {
     report.step("test", || run_command(&mut cargo(["test", "--workspace"])));

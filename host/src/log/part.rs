@@ -109,7 +109,7 @@ pub fn is_written(dir: &Path) -> bool {
     File::open(dir.join(LOCK)).is_ok_and(would_block)
 }
 
-/// What becomes of a part that has ended.
+/// What `take` makes of a part that has ended, and has this number in its name.
 pub fn read_finished<T>(
     number: u64,
     path: &Path,

@@ -122,11 +122,6 @@ impl Reader {
         self.last.batches.saturating_sub(self.first.start.batches)
     }
 
-    /// How many windows it says it holds.
-    pub fn windows(&self) -> u64 {
-        self.last.windows.saturating_sub(self.first.start.windows)
-    }
-
     /// Appends the receipt of a request to `out`: the request's batch is looked for from the newest
     /// on. Whoever gets it verifies it.
     ///
@@ -215,11 +210,12 @@ impl Handle {
             Ok((newest.receipt(request, first..end, out)?, newest.ends.start.batches, first..end))
         });
         // What is not found may have been cut off meanwhile; or it was before, and the next part is not there yet.
-        let ended = Part::new(&path, &*database).is_ok_and(|newest| newest.ends.ended);
+        let again = matches!(looked, Ok((Found::Nothing, ..)) | Err(_))
+            && Part::new(&path, &*database).is_ok_and(|newest| newest.ends.ended);
         // It may be the last to let go.
         part::close(&path, database)?;
         match looked {
-            Ok((Found::Nothing, ..)) | Err(_) if ended => Ok(None),
+            _ if again => Ok(None),
             Ok((Found::Nothing, begins, numbers)) if numbers.start < begins => {
                 self.look_back(request, numbers, out).map(Some)
             }

@@ -56,12 +56,13 @@
 //! + sessions (100 + 1.5 KiB)            sessions and, of those in use, their keys
 //! + 64 MiB + 82 verdicts                the registry's cache, and that of verdicts
 //! + workers x 1 MiB                     working memory of the pipeline, and the keys
+//! + 5 x 16 MiB                          files of the receipt log that are looked through, or begun, beside the newest
 //! + 2560 x 3 KiB                        spans that wait, or are being sent, where there is a collector
 //! ```
 //!
 //! The sizes are estimates from the types, not measurements;
 //! an HTTP/2 connection has up to 64 requests under way, each with a head of up to 16 KiB. With the defaults, 1,000
-//! people and HTTP/1.1 that is some 400 MiB at the very most, and 100 more with a registry of identities.
+//! people and HTTP/1.1 that is some 500 MiB at the very most, and 100 more with a registry of identities.
 
 pub mod access;
 pub mod api;
